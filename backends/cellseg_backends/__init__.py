@@ -1,0 +1,1 @@
+"""Segmenters that come with cellseg."""

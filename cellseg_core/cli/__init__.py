@@ -1,0 +1,1 @@
+"""Command line of cellseg: one module for each command."""

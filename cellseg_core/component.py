@@ -1,0 +1,58 @@
+"""The light record of a component: what it is called, where its class is, what it needs."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, get_args
+
+import attrs
+
+__all__ = ["KINDS", "Component", "Kind"]
+
+Kind = Literal["segmenter", "expander", "compensator", "reader", "writer"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+@attrs.frozen(kw_only=True)
+class Component:
+    """One entry of the table that a plugin's hook returns; importing it costs nothing.
+
+    Parameters
+    ----------
+    name
+        What users type, for example ``--segmenter NAME``: lower-case letters, digits, ``-``, ``_``.
+    factory
+        Where the class is, ``"package.module:Class"``. It is imported when the component is built,
+        with its options as keyword arguments, and not before.
+    description
+        One line for ``cellseg plugins``.
+    requires
+        Packages that it needs beyond the plugin's own, as requirements: ``("stardist>=0.9",)``.
+    install
+        The command that brings them, shown where one is missing.
+    patterns
+        For readers: shell patterns of the file names they read, such as ``"*.tif"``; the longest
+        that fits decides between readers. A pattern that ends in ``/`` fits folders.
+    """
+
+    name: str = attrs.field()
+    factory: str = attrs.field()
+    description: str = ""
+    requires: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    install: str = ""
+    patterns: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+
+    @name.validator
+    def _check_name(self, _: object, value: object) -> None:
+        if not (isinstance(value, str) and _NAME.fullmatch(value)):
+            raise ValueError(
+                f"a component's name has lower-case letters, digits, '-' and '_'; got {value!r}"
+            )
+
+    @factory.validator
+    def _check_factory(self, _: object, value: object) -> None:
+        if not (isinstance(value, str) and _FACTORY.fullmatch(value)):
+            raise ValueError(f"a factory reads 'package.module:Class'; got {value!r}")

@@ -1,0 +1,210 @@
+"""The multiplexed image: lazy pixels of shape (C, Y, X) with channel names and a pixel size."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.errors import ChannelError, ImageError, nearest
+
+__all__ = ["Image", "LazyPixels", "Position"]
+
+
+class LazyPixels(Protocol):
+    """Anything that looks like an array (C, Y, X) and gives numpy arrays when it is indexed.
+
+    numpy, ``numpy.memmap``, zarr, h5py and dask arrays qualify. It is only ever indexed as
+    ``pixels[c, y0:y1, x0:x1]`` with an integer ``c``, so a reader decodes one channel at a time.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return ``(C, Y, X)``."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the data type as stored in the file."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return the pixels of one channel and window."""
+        ...
+
+
+@attrs.frozen
+class Position:
+    """Where an image lies in a larger acquisition; a plain image is tile (1, 1) of region 1.
+
+    ``y0`` and ``x0`` are the coordinates in px, in the region, of the image's first pixel.
+    """
+
+    region: int = 1
+    tile_row: int = 1
+    tile_col: int = 1
+    tile_z: int = 1
+    y0: float = 0.0
+    x0: float = 0.0
+
+
+def _as_pixels(pixels: Any) -> LazyPixels:
+    array: LazyPixels = (
+        pixels if hasattr(pixels, "shape") and hasattr(pixels, "dtype") else np.asarray(pixels)
+    )
+    if len(array.shape) == 2:
+        array = np.asarray(array)[np.newaxis]
+    return array
+
+
+def _as_names(channels: Any) -> tuple[str, ...] | None:
+    if isinstance(channels, str):
+        return (channels,)
+    return None if channels is None else tuple(str(name) for name in channels)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Image:
+    """One multiplexed image.
+
+    Parameters
+    ----------
+    pixels
+        Array-like of shape (C, Y, X), or (Y, X) for a single channel; 8, 16 or 32-bit integers,
+        or floats. It may be lazy (see :class:`LazyPixels`): nothing is read before it is needed.
+    channels
+        One name for each channel, unique. Default: ``channel_1``, ``channel_2`` and so on.
+    pixel_size
+        Edge length of a pixel in um, or None where it is not known.
+    name
+        Name of the image: the folder of its results, and the ``image`` column of the table.
+    source
+        Where the pixels came from, for messages and provenance.
+    axes
+        How the axes of the file were understood, in words that ``cellseg info`` shows.
+    position
+        Place in a larger acquisition.
+    color
+        True where the channels are red, green and blue of one photograph (bright field) and not
+        independent markers.
+
+    Raises
+    ------
+    ImageError
+        If the shape is not (C, Y, X), an axis is empty, the type is not a number, or the pixel
+        size is not positive.
+    ChannelError
+        If the number of names differs from the number of channels, or a name occurs twice.
+
+    >>> image = Image(np.zeros((2, 30, 40), np.uint16), channels=("DAPI", "CD3"), pixel_size=0.5)
+    >>> image
+    <Image 'image': 2 channels x 30 x 40 px, uint16, 0.5 um/px>
+    >>> image.index("CD3")
+    1
+    """
+
+    pixels: LazyPixels = attrs.field(converter=_as_pixels)
+    channels: tuple[str, ...] = attrs.field(default=None, converter=_as_names)
+    pixel_size: float | None = None
+    name: str = "image"
+    source: str = "memory"
+    axes: str = "CYX as given"
+    position: Position = attrs.field(factory=Position)
+    color: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        shape = tuple(int(n) for n in self.pixels.shape)
+        if len(shape) != 3:
+            raise ImageError(
+                f"{self.name}: an image has the axes (channel, y, x); this array has the shape "
+                f"{shape}. Choose one plane, or reorder its axes with numpy.moveaxis."
+            )
+        if 0 in shape:
+            raise ImageError(f"{self.name}: the image is empty: its shape (C, Y, X) is {shape}.")
+        if np.dtype(self.pixels.dtype).kind not in "buif":
+            raise ImageError(
+                f"{self.name}: pixels are integers or floats; these are {self.pixels.dtype}."
+            )
+        if self.channels is None:
+            object.__setattr__(
+                self, "channels", tuple(f"channel_{i}" for i in range(1, shape[0] + 1))
+            )
+        if len(self.channels) != shape[0]:
+            raise ChannelError(
+                f"{self.name}: {len(self.channels)} channel names for {shape[0]} channels "
+                f"(shape {shape}). The names are: {', '.join(self.channels)}. Give one name for "
+                "each channel, in the order of the image (--channels FILE, one name a line)."
+            )
+        twice = sorted({name for name in self.channels if self.channels.count(name) > 1})
+        if twice:
+            raise ChannelError(
+                f"{self.name}: channel names must be unique; {', '.join(map(repr, twice))} "
+                "occurs more than once. Rename them in a file for --channels."
+            )
+        if self.pixel_size is not None and not (
+            np.isfinite(self.pixel_size) and self.pixel_size > 0
+        ):
+            raise ImageError(
+                f"{self.name}: a pixel size is a positive number of um; got {self.pixel_size}."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (height, width) in px."""
+        _, height, width = self.pixels.shape
+        return int(height), int(width)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the data type of the stored pixels."""
+        return np.dtype(self.pixels.dtype)
+
+    def index(self, channel: str) -> int:
+        """Return the number of the channel of that name; case counts only where it must.
+
+        Raises
+        ------
+        ChannelError
+            If no channel has the name; the message lists the nearest ones.
+        """
+        if channel in self.channels:
+            return self.channels.index(channel)
+        folded = [name.casefold() for name in self.channels]
+        if folded.count(channel.casefold()) == 1:
+            return folded.index(channel.casefold())
+        raise ChannelError(
+            f"{self.name}: no channel is named {channel!r}; {nearest(channel, self.channels)}."
+        )
+
+    def read(
+        self, channel: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Return one window (Y, X) of one channel as a numpy array in the stored type.
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be decoded, with its name and the reason.
+        """
+        try:
+            window = np.asarray(self.pixels[channel, rows, columns])
+        except ImageError:
+            raise
+        except Exception as error:
+            raise ImageError(
+                f"{self.name}: channel {self.channels[channel]!r} of {self.source} cannot be "
+                f"read ({type(error).__name__}: {error}). The file may be damaged or incomplete: "
+                "copy it again from where it came."
+            ) from error
+        return window.astype(np.uint8) if window.dtype.kind == "b" else window
+
+    def __repr__(self) -> str:
+        height, width = self.shape
+        size = "" if self.pixel_size is None else f", {self.pixel_size:g} um/px"
+        plural = "channel" if len(self.channels) == 1 else "channels"
+        return (
+            f"<Image {self.name!r}: {len(self.channels)} {plural} x {height} x {width} px, "
+            f"{self.dtype}{size}>"
+        )

@@ -1,0 +1,140 @@
+"""The interfaces of the swappable components: one or two methods each, nothing to inherit from.
+
+A component is built from its options (the constructor's keyword arguments) and holds no state
+that changes; models and the like load on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.image import Image
+
+if TYPE_CHECKING:
+    from cellseg_core.pipeline import Result
+
+__all__ = [
+    "AdaptiveSegmenter",
+    "Compensator",
+    "Expander",
+    "Labels",
+    "Reader",
+    "Segmentation",
+    "Segmenter",
+    "Writer",
+]
+
+Labels = NDArray[np.int32]
+"""A label image (Y, X): 0 is background, every other value is the id of one object."""
+
+
+@attrs.frozen(eq=False)
+class Segmentation:
+    """What a segmenter found in one tile.
+
+    Parameters
+    ----------
+    labels
+        Integer array (Y, X) of the tile's size; 0 is background, each object has one positive
+        value. Values need not follow each other.
+    scores
+        Optional confidence of each object in [0, 1]: ``scores[i]`` belongs to label ``i + 1``.
+    """
+
+    labels: NDArray[np.integer[Any]]
+    scores: NDArray[np.floating[Any]] | None = None
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Finds nuclei in one tile."""
+
+    @property
+    def native_diameter(self) -> float | None:
+        """Diameter in px of the nuclei that the segmenter knows best.
+
+        The pipeline rescales every tile so that nuclei have this diameter. None: the segmenter
+        takes any size (it is told the size if it is an :class:`AdaptiveSegmenter`).
+        """
+        ...
+
+    @property
+    def halo(self) -> int:
+        """Margin in px, at the native diameter, that makes a tile's core independent of the rest.
+
+        It covers the context that decides over a pixel plus half the largest nucleus. Tiles are
+        read with this margin on every side.
+        """
+        ...
+
+    def segment(self, tile: NDArray[np.float32]) -> Segmentation:
+        """Return the objects of ``tile``.
+
+        ``tile`` has the shape (C, Y, X) with values in [0, 1] on the brightness scale of the
+        data set: channel 0 is the nuclear image; channel 1, present where the user named a
+        membrane channel, the membrane image. Any size from 1 x 1 up can come. The array must not
+        be changed.
+        """
+        ...
+
+
+@runtime_checkable
+class AdaptiveSegmenter(Segmenter, Protocol):
+    """A segmenter that looks at the image once before it sees tiles of it."""
+
+    def adapt(self, sample: NDArray[np.float32], diameter: float) -> Segmenter:
+        """Return a segmenter set up for one image.
+
+        ``sample`` has the shape (C, y, x): pixels of the whole image on a regular grid, the same
+        for any tiling, on the brightness scale of the data set. ``diameter`` is the nuclear
+        diameter in px that tiles will have.
+        """
+        ...
+
+
+@runtime_checkable
+class Expander(Protocol):
+    """Grows nuclei into cells. Built with ``distance``, in px, and its own options."""
+
+    def expand(self, labels: Labels) -> Labels:
+        """Return the grown label image: same shape, same ids, nuclei keep all their pixels."""
+        ...
+
+
+@runtime_checkable
+class Compensator(Protocol):
+    """Takes signal that bled in from neighbouring cells out of the per-cell means."""
+
+    def compensate(self, labels: Labels, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the compensated means, shape (N, K), not negative.
+
+        ``labels`` (Y, X) holds the ids 1..N; row ``i`` of ``means`` belongs to id ``i + 1``.
+        """
+        ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """Opens the images at a path."""
+
+    def read(self, path: Path) -> Sequence[Image]:
+        """Return the images there, lazily: what is named and how large it is, not the pixels.
+
+        Raises :class:`~cellseg_core.errors.ImageError` with the reason where that fails.
+        """
+        ...
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Writes the result of one image in one format."""
+
+    def write(self, result: Result, folder: Path) -> Sequence[Path]:
+        """Write into ``folder``, which exists, and return the files written."""
+        ...

@@ -1,0 +1,1 @@
+"""Expansion of masks and compensation of lateral bleed that come with cellseg."""
