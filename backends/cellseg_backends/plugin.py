@@ -15,6 +15,6 @@ def cellseg_segmenters() -> list[Component]:
         Component(
             name="watershed",
             factory="cellseg_backends.watershed:WatershedSegmenter",
-            description="classical: local and global threshold, seeded watershed; needs no training",
+            description="classical: local and global thresholds, seeded watershed; no training",
         ),
     ]
