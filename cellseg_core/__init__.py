@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from cellseg_core.component import Component
     from cellseg_core.hookspecs import hookimpl
     from cellseg_core.image import Image
-    from cellseg_core.measure import measure
     from cellseg_core.pipeline import Pipeline, Result
     from cellseg_core.protocols import Segmentation
     from cellseg_core.reading import read_image, read_images
@@ -29,7 +28,6 @@ __all__ = [
     "Segmentation",
     "__version__",
     "hookimpl",
-    "measure",
     "read_image",
     "read_images",
 ]
@@ -42,7 +40,6 @@ _HOME = {
     "Result": "pipeline",
     "Segmentation": "protocols",
     "hookimpl": "hookspecs",
-    "measure": "measure",
     "read_image": "reading",
     "read_images": "reading",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Literal, get_args
 
 import attrs
@@ -14,6 +15,22 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _check_name(_: object, __: object, value: str) -> None:
+    if not _NAME.fullmatch(str(value)):
+        raise ValueError(
+            f"a component's name has lower-case letters, digits, '-' and '_'; got {value!r}"
+        )
+
+
+def _check_factory(_: object, __: object, value: str) -> None:
+    if not _FACTORY.fullmatch(str(value)):
+        raise ValueError(f"a factory reads 'package.module:Class'; got {value!r}")
+
+
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
 
 
 @attrs.frozen(kw_only=True)
@@ -38,21 +55,9 @@ class Component:
         that fits decides between readers. A pattern that ends in ``/`` fits folders.
     """
 
-    name: str = attrs.field()
-    factory: str = attrs.field()
+    name: str = attrs.field(validator=_check_name)
+    factory: str = attrs.field(validator=_check_factory)
     description: str = ""
-    requires: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    requires: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     install: str = ""
-    patterns: tuple[str, ...] = attrs.field(default=(), converter=tuple)
-
-    @name.validator
-    def _check_name(self, _: object, value: object) -> None:
-        if not (isinstance(value, str) and _NAME.fullmatch(value)):
-            raise ValueError(
-                f"a component's name has lower-case letters, digits, '-' and '_'; got {value!r}"
-            )
-
-    @factory.validator
-    def _check_factory(self, _: object, value: object) -> None:
-        if not (isinstance(value, str) and _FACTORY.fullmatch(value)):
-            raise ValueError(f"a factory reads 'package.module:Class'; got {value!r}")
+    patterns: tuple[str, ...] = attrs.field(default=(), converter=_strings)

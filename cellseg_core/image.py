@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.errors import ChannelError, ImageError, nearest
+from cellseg_core.channels import find_channel
+from cellseg_core.errors import ChannelError, ImageError
 
 __all__ = ["Image", "LazyPixels", "Position"]
 
@@ -59,10 +60,10 @@ def _as_pixels(pixels: Any) -> LazyPixels:
     return array
 
 
-def _as_names(channels: Any) -> tuple[str, ...] | None:
+def _as_names(channels: Any) -> tuple[str, ...]:
     if isinstance(channels, str):
         return (channels,)
-    return None if channels is None else tuple(str(name) for name in channels)
+    return () if channels is None else tuple(str(name) for name in channels)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -106,7 +107,7 @@ class Image:
     """
 
     pixels: LazyPixels = attrs.field(converter=_as_pixels)
-    channels: tuple[str, ...] = attrs.field(default=None, converter=_as_names)
+    channels: tuple[str, ...] = attrs.field(default=(), converter=_as_names)
     pixel_size: float | None = None
     name: str = "image"
     source: str = "memory"
@@ -127,7 +128,7 @@ class Image:
             raise ImageError(
                 f"{self.name}: pixels are integers or floats; these are {self.pixels.dtype}."
             )
-        if self.channels is None:
+        if not self.channels:
             object.__setattr__(
                 self, "channels", tuple(f"channel_{i}" for i in range(1, shape[0] + 1))
             )
@@ -162,21 +163,20 @@ class Image:
         return np.dtype(self.pixels.dtype)
 
     def index(self, channel: str) -> int:
-        """Return the number of the channel of that name; case counts only where it must.
+        """Return the number of the channel that the name means.
+
+        Case counts only where it must, and ``DNA1`` finds ``DNA1_Ir191``: see
+        :func:`~cellseg_core.channels.find_channel`.
 
         Raises
         ------
         ChannelError
-            If no channel has the name; the message lists the nearest ones.
+            If no channel, or more than one, fits; the message lists the nearest ones.
         """
-        if channel in self.channels:
-            return self.channels.index(channel)
-        folded = [name.casefold() for name in self.channels]
-        if folded.count(channel.casefold()) == 1:
-            return folded.index(channel.casefold())
-        raise ChannelError(
-            f"{self.name}: no channel is named {channel!r}; {nearest(channel, self.channels)}."
-        )
+        try:
+            return find_channel(channel, self.channels)
+        except ChannelError as error:
+            raise ChannelError(f"{self.name}: {error}") from None
 
     def read(
         self, channel: int, rows: slice = slice(None), columns: slice = slice(None)

@@ -15,8 +15,8 @@ def cellseg_readers() -> list[Component]:
         Component(
             name="tiff",
             factory="cellseg_io.tiff:TiffReader",
-            description="TIFF, OME-TIFF and ImageJ TIFF",
-            patterns=("*.tif", "*.tiff"),
+            description="TIFF, OME-TIFF, ImageJ TIFF and QPTIFF",
+            patterns=("*.tif", "*.tiff", "*.qptiff", "*.companion.ome"),
         ),
         Component(
             name="picture",

@@ -1,0 +1,453 @@
+"""A run over many images: one brightness scale, one table, no lost work, every failure named."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+
+from cellseg_core.channels import nuclear_channels, read_channel_names
+from cellseg_core.combine import combine_tables
+from cellseg_core.config import RunConfig
+from cellseg_core.errors import (
+    CellsegError,
+    ChannelError,
+    ConfigurationError,
+    ImageError,
+    OutputError,
+)
+from cellseg_core.image import Image
+from cellseg_core.naming import unique_names
+from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
+from cellseg_core.pipeline import Pipeline, Result
+from cellseg_core.plugins import Plugins, load_plugins
+from cellseg_core.protocols import Writer
+from cellseg_core.provenance import environment
+from cellseg_core.reading import Source, find_sources
+from cellseg_core.store import Store, atomic_write, fingerprint_input, key_of, output_error
+
+__all__ = ["Outcome", "Reporter", "Silent", "Summary", "run_batch"]
+
+
+class Reporter(Protocol):
+    """Tells the user how far a run is."""
+
+    def say(self, text: str) -> None:
+        """Show one line that is worth knowing."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Show a warning or a failure."""
+        ...
+
+    def images(self, done: int, total: int) -> None:
+        """Show how many images are done."""
+        ...
+
+    def step(self, image: str, step: str, done: int, total: int) -> None:
+        """Show how far one step of one image is."""
+        ...
+
+
+class Silent:
+    """A :class:`Reporter` that shows nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def warn(self, text: str) -> None:
+        """Show nothing."""
+
+    def images(self, done: int, total: int) -> None:
+        """Show nothing."""
+
+    def step(self, image: str, step: str, done: int, total: int) -> None:
+        """Show nothing."""
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What became of one input.
+
+    Attributes
+    ----------
+    name
+        The image's name, and its folder in OUT; of an input that could not be opened, its path.
+    source
+        Path of the input.
+    state
+        ``done``, ``resumed`` (done by an earlier run) or ``failed``.
+    cells
+        How many cells were found.
+    error
+        Why it failed.
+    warnings
+        What the user should look at.
+    facts
+        What the pipeline decided, sizes and timings.
+    """
+
+    name: str
+    source: str
+    state: str
+    cells: int = 0
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    facts: dict[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class Summary:
+    """What became of a run.
+
+    ``brightness`` is None where no image could be read.
+    """
+
+    out: Path
+    outcomes: tuple[Outcome, ...]
+    brightness: Brightness | None
+    seconds: float
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """Return the inputs that failed."""
+        return [outcome for outcome in self.outcomes if outcome.state == "failed"]
+
+    @property
+    def cells(self) -> int:
+        """Return the number of cells in all images."""
+        return sum(outcome.cells for outcome in self.outcomes)
+
+
+@attrs.frozen(eq=False)
+class _Job:
+    """An image that could be opened, and the numbers of its nuclear and membrane channels."""
+
+    image: Image
+    source: Source
+    notes: tuple[str, ...] = ()
+    channels: tuple[int, ...] = ()
+
+
+def run_batch(
+    inputs: Sequence[Path],
+    out: Path,
+    config: RunConfig | None = None,
+    *,
+    fresh: bool = False,
+    plugins: Plugins | None = None,
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Run the pipeline over every image at ``inputs`` and write its files into ``out``.
+
+    An image that fails is named in the summary, and the others are done. Images that an earlier
+    run with the same input and parameters has done are not done again, unless ``fresh``.
+
+    Raises
+    ------
+    ConfigurationError, ComponentError
+        Before anything is done, if the settings make no sense.
+    OutputError
+        If ``out`` cannot be written or the disk is full; what was done before stays done.
+    """
+    if not inputs:
+        raise ConfigurationError("there is nothing to do: name at least one image or folder.")
+    began, started = time.perf_counter(), datetime.now(UTC)
+    run = _Run.prepare(config or RunConfig(), plugins or load_plugins(), out, reporter or Silent())
+    jobs = run.select(run.open_all(inputs))
+    jobs, brightness = run.measure_brightness(jobs)
+    run.process_all(jobs, brightness, fresh=fresh)
+
+    outcomes = sorted(run.outcomes, key=lambda outcome: (outcome.name, outcome.source))
+    good = [outcome.name for outcome in outcomes if outcome.state != "failed"]
+    if "csv" in run.writers:
+        combine_tables([out / name / "cells.csv" for name in good], out / "cells.csv")
+    others = sorted(run.store.known() - set(good))
+    if others:
+        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        run.reporter.warn(f"{out} also holds results that are not part of this run: {shown}.")
+    summary = Summary(
+        out=out,
+        outcomes=tuple(outcomes),
+        brightness=brightness,
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    atomic_write(out / "run.json", json.dumps(run.record(summary, inputs, started), indent=1))
+    return summary
+
+
+@attrs.frozen(eq=False)
+class _Run:
+    """What all images of a run have in common."""
+
+    config: RunConfig
+    plugins: Plugins
+    pipeline: Pipeline
+    writers: dict[str, Writer]
+    store: Store
+    reporter: Reporter
+    outcomes: list[Outcome] = attrs.field(factory=list)
+
+    @classmethod
+    def prepare(cls, config: RunConfig, plugins: Plugins, out: Path, reporter: Reporter) -> _Run:
+        """Build every component, so that wrong settings show before any work is done."""
+        config.check_options(plugins)
+        pipeline = Pipeline(
+            segmenter=config.segmenter,
+            expander=config.expander,
+            expand_by=config.expand,
+            compensator=config.compensator if config.compensate else None,
+            nuclear_diameter=config.nuclear_diameter,
+            min_size=config.min_size,
+            tile=config.tile,
+            overlap=config.overlap,
+            options={
+                "segmenter": config.options("segmenter", config.segmenter, plugins),
+                "expander": config.options("expander", config.expander, plugins),
+                "compensator": config.options("compensator", config.compensator, plugins),
+            },
+            plugins=plugins,
+        )
+        pipeline.build()
+        writers = {
+            name: plugins.build("writer", name, config.options("writer", name, plugins))
+            for name in config.write
+        }
+        return cls(config, plugins, pipeline, writers, Store.open(out), reporter)
+
+    def fail(self, name: str, path: Path, error: Exception) -> None:
+        """Record and show that an input failed."""
+        self.reporter.warn(f"FAILED {name}: {error}")
+        self.outcomes.append(Outcome(name=name, source=str(path), state="failed", error=str(error)))
+
+    def open_all(self, inputs: Sequence[Path]) -> list[_Job]:
+        """Return every image at the inputs, by name; a path that is given twice counts once."""
+        config = self.config
+        sources: dict[Path, Source] = {}
+        for path in inputs:
+            try:
+                for source in find_sources(path, self.plugins, config.layout, config.nuclear):
+                    sources.setdefault(source.path.resolve(), source)
+            except ImageError as error:
+                self.fail(str(path), path, error)
+        for note in dict.fromkeys(source.note for source in sources.values() if source.note):
+            self.reporter.say(note)
+        jobs: list[_Job] = []
+        for source in sources.values():
+            try:
+                jobs += [_Job(image, source) for image in self._images(source)]
+            except (ImageError, ChannelError) as error:
+                self.fail(str(source.path), source.path, error)
+        names = unique_names(
+            [job.image.name for job in jobs], [str(job.source.path) for job in jobs]
+        )
+        named = []
+        for job, name in zip(jobs, names, strict=True):
+            renamed = f"{job.image.name!r} of {job.source.path} is called {name!r} here."
+            notes = () if name == job.image.name else (renamed,)
+            named.append(attrs.evolve(job, image=attrs.evolve(job.image, name=name), notes=notes))
+        return sorted(named, key=lambda job: job.image.name)
+
+    def _images(self, source: Source) -> list[Image]:
+        """Return the images of a source, with the names and pixel size that the user gave."""
+        config = self.config
+        images = source.read(self.plugins, config.options("reader", source.reader, self.plugins))
+        if config.channels is not None:
+            names = read_channel_names(config.channels)
+            images = [attrs.evolve(image, channels=names) for image in images]
+        if config.pixel_size is not None:
+            images = [attrs.evolve(image, pixel_size=config.pixel_size) for image in images]
+        return images
+
+    def select(self, jobs: Sequence[_Job]) -> list[_Job]:
+        """Return the images that have the nuclear and membrane channels."""
+        selected = []
+        for job in jobs:
+            try:
+                nuclear, _ = nuclear_channels(job.image, self.config.nuclear)
+                membrane = [job.image.index(name) for name in self.config.membrane]
+            except ChannelError as error:
+                self.fail(job.image.name, job.source.path, error)
+            else:
+                numbers = tuple(dict.fromkeys((*nuclear, *membrane)))
+                selected.append(attrs.evolve(job, channels=numbers))
+        return selected
+
+    def measure_brightness(self, jobs: Sequence[_Job]) -> tuple[list[_Job], Brightness | None]:
+        """Return the images whose pixels can be read, and one brightness scale for them all."""
+        expected: Counter[str] = Counter()
+        for job in jobs:
+            for number in job.channels:
+                expected[job.image.channels[number]] += math.prod(job.image.shape)
+        tails = {name: UpperPercentile(count) for name, count in expected.items()}
+        kept = []
+        for done, job in enumerate(jobs):
+            self.reporter.step(job.image.name, "brightness", done, len(jobs))
+            try:
+                own = channel_tails(job.image, job.channels, expected)
+                Brightness.from_tails(own, source=job.image.name)
+            except ImageError as error:
+                self.fail(job.image.name, job.source.path, error)
+                continue
+            for name, tail in own.items():
+                tails[name].merge(tail)
+            kept.append(job)
+        if not kept:
+            return [], None
+        factor = 1.0 if self.config.brightness == "auto" else float(self.config.brightness)
+        if self.config.reference is not None:
+            return kept, self._reference_brightness(self.config.reference, tails, factor)
+        seen = {name: tail for name, tail in tails.items() if tail.count}
+        brightness = Brightness.from_tails(seen, factor)
+        if not any(brightness.levels.values()):
+            for job in kept:
+                channels = ", ".join(job.image.channels[number] for number in job.channels)
+                self.fail(
+                    job.image.name,
+                    job.source.path,
+                    ImageError(
+                        f"the nuclear channel ({channels}) is black in every image: its values "
+                        "are 0. Is it the right channel? Choose with --nuclear NAME."
+                    ),
+                )
+            return [], brightness
+        return kept, brightness
+
+    def _reference_brightness(
+        self, path: Path, channels: Iterable[str], factor: float
+    ) -> Brightness:
+        sources = find_sources(path, self.plugins, self.config.layout, self.config.nuclear)
+        images = [image for source in sources for image in self._images(source)]
+        if len(images) != 1:
+            raise ImageError(f"--reference takes one image; {path} holds {len(images)}.")
+        numbers = [images[0].index(name) for name in channels]
+        return attrs.evolve(Brightness.of(images[0], numbers, factor), source=str(path))
+
+    def process_all(
+        self, jobs: Sequence[_Job], brightness: Brightness | None, *, fresh: bool
+    ) -> None:
+        """Process the images one by one, and record what became of each."""
+        shared = self._shared_facts(brightness)
+        total = len(jobs) + len(self.outcomes)
+        for job in jobs:
+            self.reporter.images(len(self.outcomes), total)
+            try:
+                self._process(job, brightness, shared, fresh=fresh)
+            except OutputError as error:
+                if error.errno == errno.ENOSPC:
+                    raise
+                self.fail(job.image.name, job.source.path, error)
+            except CellsegError as error:
+                self.fail(job.image.name, job.source.path, error)
+            except Exception as error:  # noqa: BLE001 - one image must not take the others down
+                lines = "".join(traceback.format_exception(error)[-3:])
+                report = (
+                    f"unexpected {type(error).__name__}: {error}. This is a bug in cellseg or in "
+                    f"one of its plugins; please report it with these lines:\n{lines}"
+                )
+                self.fail(job.image.name, job.source.path, RuntimeError(report))
+        self.reporter.images(len(self.outcomes), total)
+
+    def _shared_facts(self, brightness: Brightness | None) -> dict[str, Any]:
+        """Return what, besides the image itself, decides over its results."""
+        settings = attrs.asdict(self.config)
+        # These say how images are found; what that comes to is among the facts of each image.
+        for name in ("layout", "channels", "reference", "pixel_size"):
+            settings.pop(name)
+        return {
+            "settings": settings,
+            "components": self.config.components(self.plugins),
+            "brightness": None if brightness is None else attrs.asdict(brightness),
+            "packages": environment()["packages"],
+        }
+
+    def _process(
+        self, job: _Job, brightness: Brightness | None, shared: dict[str, Any], *, fresh: bool
+    ) -> None:
+        """Do one image, or find that it is done."""
+        image = job.image
+        facts = {
+            "path": str(job.source.path.resolve()),
+            "reader": job.source.reader,
+            "files": fingerprint_input(job.source.path),
+            "channels": list(image.channels),
+            "shape": list(image.shape),
+            "dtype": str(image.dtype),
+            "pixel_size_um": image.pixel_size,
+            "position": attrs.asdict(image.position),
+            "axes": image.axes,
+        }
+        key = key_of({"name": image.name, **shared, "input": facts})
+        record = None if fresh else self.store.done(image.name, key)
+        state = "done" if record is None else "resumed"
+        if record is None:
+            result = self.pipeline.run(
+                image,
+                self.config.nuclear,
+                self.config.membrane,
+                levels=brightness,
+                progress=lambda step, done, of: self.reporter.step(image.name, step, done, of),
+            )
+            with self.store.image_folder() as folder:
+                notes = [*job.notes, *result.warnings, *self._write(result, folder)]
+                record = self.store.finish(
+                    image.name,
+                    key,
+                    folder,
+                    {
+                        "cells": len(result.table),
+                        "warnings": notes,
+                        "input": facts,
+                        "decided": dict(result.facts),
+                    },
+                )
+        for warning in record["warnings"]:
+            self.reporter.warn(f"{image.name}: {warning}")
+        self.outcomes.append(
+            Outcome(
+                name=image.name,
+                source=str(job.source.path),
+                state=state,
+                cells=record["cells"],
+                warnings=tuple(record["warnings"]),
+                facts={name: record[name] for name in ("input", "decided", "files")},
+            )
+        )
+
+    def _write(self, result: Result, folder: Path) -> list[str]:
+        """Run every writer, and return what they warn of."""
+        notes = []
+        for done, (name, writer) in enumerate(self.writers.items()):
+            self.reporter.step(result.image.name, "write", done, len(self.writers))
+            try:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always")
+                    writer.write(result, folder)
+            except OSError as error:
+                raise output_error(folder, error) from error
+            notes += [f"{name}: {warning.message}" for warning in caught]
+        return notes
+
+    def record(self, summary: Summary, inputs: Sequence[Path], started: datetime) -> dict[str, Any]:
+        """Return what run.json holds."""
+        return {
+            **environment(),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": summary.seconds,
+            "inputs": [str(path) for path in inputs],
+            "settings": json.loads(json.dumps(attrs.asdict(self.config), default=str)),
+            "components": self.config.components(self.plugins),
+            "brightness": None if summary.brightness is None else attrs.asdict(summary.brightness),
+            "cells": summary.cells,
+            "images": [attrs.asdict(outcome) for outcome in summary.outcomes],
+        }

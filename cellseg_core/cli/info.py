@@ -1,0 +1,84 @@
+"""``cellseg info``: what an image holds, and how it was understood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["command"]
+
+
+@click.command("info", short_help="Show what is in an image.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=Path)
+@click.option("--nuclear", metavar="NAME[,NAME]", default="", help="Channel that shows the nuclei.")
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "images", "channels", "codex"]),
+    default="auto",
+    help="How to read a folder.",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="KIND.OPTION=VALUE", help="Option of a reader."
+)
+def command(inputs: tuple[Path, ...], nuclear: str, layout: str, settings: tuple[str, ...]) -> int:
+    """Show the size, type, axes, channels and pixel size of images, as cellseg understands them.
+
+    Also shown: which channel would be taken for the nuclear one, and the diameter of nuclei that
+    is estimated from it. Nothing is written.
+    """
+    from cellseg_core.config import RunConfig, parse_setting
+    from cellseg_core.errors import CellsegError
+    from cellseg_core.plugins import load_plugins
+    from cellseg_core.reading import find_sources
+
+    config = RunConfig(
+        nuclear=tuple(nuclear.split(",")), layout=layout, set=dict(map(parse_setting, settings))
+    )
+    plugins = load_plugins()
+    config.check_options(plugins)
+    failed = False
+    for path in inputs:
+        try:
+            sources = find_sources(path, plugins, config.layout, config.nuclear)
+            for note in dict.fromkeys(source.note for source in sources if source.note):
+                click.echo(note)
+            for source in sources:
+                options = config.options("reader", source.reader, plugins)
+                for image in source.read(plugins, options):
+                    _show(image, source.reader, config.nuclear)
+        except CellsegError as error:
+            click.echo(f"FAILED {path}: {error}", err=True)
+            failed = True
+    return 1 if failed else 0
+
+
+def _show(image: Any, reader: str, nuclear: tuple[str, ...]) -> None:
+    from cellseg_core.errors import ChannelError
+    from cellseg_core.pipeline import guess_diameter, view
+
+    height, width = image.shape
+    pixel = "not known (give --pixel-size)"
+    if image.pixel_size is not None:
+        pixel = f"{image.pixel_size:g} um, the image is {height * image.pixel_size:.0f} x "
+        pixel += f"{width * image.pixel_size:.0f} um"
+    rows = {
+        "file": f"{image.source} (reader {reader!r})",
+        "size": f"{height} x {width} px, {len(image.channels)} channels, {image.dtype}",
+        "axes": image.axes,
+        "channels": ", ".join(image.channels),
+        "pixel size": pixel,
+    }
+    try:
+        scaled, why = view(image, nuclear)
+    except ChannelError as error:
+        rows["nuclei"] = str(error)
+    else:
+        names = ", ".join(image.channels[number] for number in scaled.nuclear)
+        rows["nuclei"] = f"{names} ({why})"
+        diameter, known_from = guess_diameter(scaled, scaled.sample())
+        rows["diameter"] = f"about {diameter:.1f} px ({known_from})"
+    click.echo(image.name)
+    for name, value in rows.items():
+        click.echo(f"  {name + ':':<11} {value}")

@@ -1,0 +1,76 @@
+"""The options of ``run``, made from the one table of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import click
+
+from cellseg_core.config import RunConfig, load_config, option_name, parse_setting
+
+__all__ = ["config_from", "run_options"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def run_options(function: Function) -> Function:
+    """Add every setting of :class:`~cellseg_core.config.RunConfig` as an option of a command.
+
+    An option that is not given arrives as None, so that a configuration file can set it.
+    """
+    for field in reversed(attrs.fields(RunConfig)):
+        if field.name == "set":
+            extra: dict[str, Any] = {"multiple": True}
+        elif field.default is False:
+            extra = {"is_flag": True, "flag_value": True, "default": None}
+        else:
+            extra = {"type": _type(field)}
+        text = field.metadata["help"]
+        if field.default not in (None, (), False) and not isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
+            text += f" [default: {_shown(field.default)}]"
+        function = click.option(
+            option_name(field),
+            field.name,
+            metavar=field.metadata["metavar"] or None,
+            help=text,
+            **extra,
+        )(function)
+    return function
+
+
+def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
+    """Return the settings of a file, overridden by the options that were given.
+
+    Raises
+    ------
+    ConfigurationError
+        If a name is unknown or a value makes no sense.
+    """
+    if file is None:
+        values: dict[str, Any] = {}
+    else:
+        values = RunConfig.normal_keys(load_config(file), str(file))
+        RunConfig.from_mapping(values, str(file))
+    for name, value in given.items():
+        if name == "set":
+            settings = RunConfig.from_mapping({"set": values.get("set", {})}).set
+            merged = {owner: dict(options) for owner, options in settings.items()}
+            for owner, options in RunConfig(set=dict(map(parse_setting, value))).set.items():
+                merged.setdefault(owner, {}).update(options)
+            values["set"] = merged
+        elif value is not None:
+            values[name] = value
+    return RunConfig.from_mapping(values, "the options")
+
+
+def _type(field: attrs.Attribute[Any]) -> Any:
+    if str(field.type) in ("int", "int | None"):
+        return int
+    return float if str(field.type) in ("float", "float | None") else str
+
+
+def _shown(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)

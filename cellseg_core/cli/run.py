@@ -1,0 +1,92 @@
+"""``cellseg run``: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cellseg_core.cli.options import config_from, run_options
+from cellseg_core.cli.progress import Console
+
+if TYPE_CHECKING:
+    from cellseg_core.batch import Summary
+
+__all__ = ["command", "summarise"]
+
+
+@click.command("run", short_help="Find and measure the cells of images.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=Path)
+@click.option(
+    "-o", "--output", "out", required=True, type=Path, metavar="OUT", help="Folder for the results."
+)
+@run_options
+@click.option(
+    "--config",
+    type=Path,
+    metavar="FILE",
+    help="TOML file with settings (`cellseg init` writes one); options given here come first.",
+)
+@click.option("--fresh", is_flag=True, help="Do everything anew, also what an earlier run did.")
+@click.option("--quiet", is_flag=True, help="Show warnings and failures only.")
+def command(
+    inputs: tuple[Path, ...], out: Path, config: Path | None, fresh: bool, quiet: bool, **given: Any
+) -> int:
+    r"""Find the cells of images, measure every channel in each, and write tables and pictures.
+
+    INPUT is an image (TIFF, OME-TIFF, PNG, JPG), a folder of images, a folder with a TIFF for each
+    channel of one image, or a CODEX folder. Several can be given.
+
+    OUT then holds cells.csv with the cells of all images, run.json with what was done, and a
+    folder for each image: the table (CSV, FCS), the label images and overlay.png, which shows the
+    outlines: look at it before you trust a number. An interrupted run goes on where it stopped if
+    the same command is given again.
+
+    \b
+    Examples:
+      cellseg run tissue.ome.tif --nuclear DAPI --expand 2 -o results
+      cellseg run ROI002/channels --nuclear DNA1,DNA3 --expand 2 --compensate -o results
+      cellseg run slides/ --config settings.toml -o results
+
+    Exit status: 0 if every input was done, 1 if some failed, 2 for wrong use.
+    """
+    from cellseg_core.batch import run_batch
+
+    settings = config_from(given, config)
+    with Console(quiet=quiet) as console:
+        summary = run_batch(inputs, out, settings, fresh=fresh, reporter=console)
+    if not quiet:
+        summarise(summary)
+    return 1 if summary.failed else 0
+
+
+def summarise(summary: Summary) -> None:
+    """Print what was done and where to look."""
+    done = [outcome for outcome in summary.outcomes if outcome.state != "failed"]
+    for outcome in done:
+        again = " (done before)" if outcome.state == "resumed" else ""
+        decided = outcome.facts["decided"]
+        click.echo(
+            f"{outcome.name}: {outcome.cells:,} cells, nuclei about "
+            f"{decided['nuclear_diameter_px']:.1f} px ({decided['nuclear_diameter_from']}){again}"
+        )
+    click.echo(
+        f"{summary.cells:,} cells in {len(done)} of {len(summary.outcomes)} images, "
+        f"{summary.seconds:.1f} s."
+    )
+    if summary.failed:
+        click.echo(f"{len(summary.failed)} failed:", err=True)
+        for outcome in summary.failed:
+            click.echo(f"  {outcome.name}: {outcome.error}", err=True)
+    written = [
+        summary.out / outcome.name / file
+        for outcome in done
+        for file in outcome.facts["files"]
+        if file == "overlay.png"
+    ]
+    if written:
+        more = f" and {len(written) - 1} more" if len(written) > 1 else ""
+        click.echo(f"Look at: {written[0]}{more}")
+    if done and (summary.out / "cells.csv").is_file():
+        click.echo(f"Table:   {summary.out / 'cells.csv'}")

@@ -1,0 +1,320 @@
+"""The settings of a run: one table that the command line, the TOML file and its docs come from."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from cellseg_core.component import KINDS, Kind
+from cellseg_core.errors import ConfigurationError, nearest
+from cellseg_core.pipeline import DEFAULT_SEGMENTER
+from cellseg_core.plugins import Plugins
+
+__all__ = ["RunConfig", "load_config", "parse_setting"]
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise ConfigurationError(f"expected names, separated by commas; got {value!r}")
+    return tuple(name.strip() for name in value if name.strip())
+
+
+def _optional_path(value: Any) -> Path | None:
+    return None if value in (None, "") else Path(value)
+
+
+def _brightness(value: Any) -> float | str:
+    if value == "auto":
+        return "auto"
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def _number(low: float, *, inclusive: bool = True, whole: bool = False) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is None or (attribute.name == "brightness" and value == "auto"):
+            return
+        kinds = (int,) if whole else (int, float)
+        good = isinstance(value, kinds) and not isinstance(value, bool)
+        if not (good and math.isfinite(value) and (value >= low if inclusive else value > low)):
+            what = "whole number" if whole else "number"
+            bound = f"of {low:g} or more" if inclusive else f"over {low:g}"
+            raise ConfigurationError(f"{option_name(attribute)} is a {what} {bound}; got {value!r}")
+
+    return check
+
+
+def _one_of(*choices: str) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in choices:
+            raise ConfigurationError(
+                f"{option_name(attribute)} is one of {', '.join(choices)}; got {value!r}"
+            )
+
+    return check
+
+
+def _option(default: Any, help_text: str, metavar: str = "", **kwargs: Any) -> Any:
+    return attrs.field(default=default, metadata={"help": help_text, "metavar": metavar}, **kwargs)
+
+
+def option_name(attribute: attrs.Attribute[Any]) -> str:
+    """Return the name of a setting on the command line: ``--nuclear-diameter``."""
+    return f"--{attribute.name.replace('_', '-')}"
+
+
+def _settings(value: Any) -> dict[str, dict[str, Any]]:
+    """Return ``{"csv": {"style": ...}}`` from that, or from ``{"csv.style": ...}``."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"set is a table of component options; got {value!r}")
+    options: dict[str, dict[str, Any]] = {}
+    for key, inner in value.items():
+        owner, dot, option = key.partition(".")
+        if dot:
+            options.setdefault(owner, {})[option] = inner
+        elif isinstance(inner, Mapping):
+            options.setdefault(owner, {}).update(inner)
+        else:
+            raise ConfigurationError(f"set.{owner} is a table of options; got {inner!r}")
+    return options
+
+
+@attrs.frozen(kw_only=True)
+class RunConfig:
+    """Every setting of ``cellseg run``; each field is an option and a key of the TOML file."""
+
+    nuclear: tuple[str, ...] = _option(
+        (),
+        "Channel that shows the nuclei; several, separated by commas, are averaged. "
+        "Needed unless the image has one channel or one with a name like DAPI or Hoechst.",
+        "NAME[,NAME]",
+        converter=_names,
+    )
+    membrane: tuple[str, ...] = _option(
+        (),
+        "Channel that shows cell membranes, for segmenters that use one.",
+        "NAME[,NAME]",
+        converter=_names,
+    )
+    channels: Path | None = _option(
+        None,
+        "File with the channel names, one a line or a CSV with a column 'name', in the order of "
+        "the image. Replaces the names that the image has.",
+        "FILE",
+        converter=_optional_path,
+    )
+    layout: str = _option(
+        "auto",
+        "How to read a folder: 'images' (each file is an image), 'channels' (each file is a "
+        "channel of one image) or 'codex' (CODEX tiles). 'auto' finds out and says so.",
+        "auto|images|channels|codex",
+        validator=_one_of("auto", "images", "channels", "codex"),
+    )
+    pixel_size: float | None = _option(
+        None,
+        "Edge of a pixel in um, where the file does not say or is wrong.",
+        "UM",
+        validator=_number(0, inclusive=False),
+    )
+    segmenter: str = _option(
+        DEFAULT_SEGMENTER, "What finds the nuclei; `cellseg plugins` lists them.", "NAME"
+    )
+    nuclear_diameter: float | None = _option(
+        None,
+        "Typical diameter of a nucleus in px. Default: estimated for each image; give it to treat "
+        "all images of a study alike.",
+        "PX",
+        validator=_number(0, inclusive=False),
+    )
+    brightness: float | str = _option(
+        "auto",
+        "Correction of the brightness that nuclei are segmented at: 2 is twice as bright, 0.5 half "
+        "as bright as 'auto'. 'auto' makes the 99.98th percentile of all images white.",
+        "FACTOR|auto",
+        converter=_brightness,
+        validator=_number(0, inclusive=False),
+    )
+    reference: Path | None = _option(
+        None,
+        "Image whose brightness sets the scale for all, instead of all images together.",
+        "IMAGE",
+        converter=_optional_path,
+    )
+    min_size: int = _option(
+        20, "Nuclei with fewer pixels are removed.", "PX", validator=_number(0, whole=True)
+    )
+    expand: float = _option(
+        0, "Grow nuclei into cells by this many px (1 or 2 is usual).", "PX", validator=_number(0)
+    )
+    expander: str = _option("sequential", "How nuclei are grown.", "NAME")
+    compensate: bool = _option(False, "Take out signal that bled in from neighbouring cells.")
+    compensator: str = _option("contact", "How bleed is taken out, with --compensate.", "NAME")
+    write: tuple[str, ...] = _option(
+        ("csv", "fcs", "labels", "overlay"),
+        "What to write for each image; `cellseg plugins` lists the writers.",
+        "NAME[,NAME]",
+        converter=_names,
+    )
+    tile: int = _option(
+        1024,
+        "Largest edge of the part of the image that is segmented at a time. Smaller needs less "
+        "memory; the cells found are the same.",
+        "PX",
+        validator=_number(1, whole=True),
+    )
+    overlap: int | None = _option(
+        None,
+        "Px that neighbouring tiles share. Default: what the segmenter needs.",
+        "PX",
+        validator=_number(0, whole=True),
+    )
+    set: Mapping[str, Mapping[str, Any]] = _option(
+        attrs.Factory(dict),
+        "An option of a component, by its kind or name: segmenter.polarity=bright-field, "
+        "csv.style=cellseg. Can be repeated. `cellseg init` lists them all.",
+        "KIND.OPTION=VALUE",
+        converter=_settings,
+    )
+
+    def options(self, kind: Kind, name: str, plugins: Plugins) -> dict[str, Any]:
+        """Return the options that ``set`` has for one component, by its kind and by its name.
+
+        Several readers and writers are at work in one run: what is set for their kind goes to
+        those that have such an option.
+        """
+        general = self.set.get(kind, {})
+        if general and kind in ("reader", "writer"):
+            accepted = plugins.accepted_options(kind, name)
+            general = {option: value for option, value in general.items() if option in accepted}
+        return {**general, **self.set.get(name.rpartition("/")[2], {})}
+
+    def check_options(self, plugins: Plugins) -> None:
+        """Check that everything in ``set`` belongs to a component that there is.
+
+        Raises
+        ------
+        ConfigurationError
+            If not; the message has the nearest name.
+        """
+        owners = [*KINDS, *dict.fromkeys(entry.name for entry in plugins.components)]
+        for owner, options in self.set.items():
+            if owner not in owners:
+                raise ConfigurationError(
+                    f"--set {owner}...: no component and no kind of component has this name; "
+                    f"{nearest(owner, owners)}."
+                )
+            if owner in ("reader", "writer"):
+                known = plugins.accepted_by_kind("reader" if owner == "reader" else "writer")
+                for option in options:
+                    if option not in known:
+                        raise ConfigurationError(
+                            f"no {owner} has the option {option!r}; {nearest(option, known)}."
+                        )
+
+    def components(self, plugins: Plugins) -> dict[Kind, dict[str, str]]:
+        """Return the components that a run uses, by kind and name, with the package of each."""
+        names: dict[Kind, Sequence[str]] = {
+            "segmenter": [self.segmenter],
+            "expander": [self.expander] if self.expand else [],
+            "compensator": [self.compensator] if self.compensate else [],
+            "writer": self.write,
+        }
+        return {
+            kind: {name: plugins.find(kind, name).origin for name in chosen}
+            for kind, chosen in names.items()
+        }
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str = "the settings") -> RunConfig:
+        """Return the settings in a mapping whose keys are option names, with ``-`` or ``_``.
+
+        Raises
+        ------
+        ConfigurationError
+            If a key is unknown (the nearest is named) or a value makes no sense.
+        """
+        try:
+            return cls(**cls.normal_keys(values, where))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where}: {error}") from None
+
+    @classmethod
+    def normal_keys(cls, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Return the mapping with the names of fields for keys.
+
+        Raises
+        ------
+        ConfigurationError
+            If a key is unknown; the message has the nearest.
+        """
+        known = [field.name for field in attrs.fields(cls)]
+        for key in values:
+            if key.replace("-", "_") not in known:
+                options = [name.replace("_", "-") for name in known]
+                raise ConfigurationError(
+                    f"{where}: there is no setting {key!r}; {nearest(key, options)}."
+                )
+        return {key.replace("-", "_"): value for key, value in values.items()}
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file.
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read or is not TOML; the message has the line.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the settings in {path} cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(
+            f"{path} is not valid TOML: {error}. Texts need quotes, for example "
+            'nuclear = "DAPI". `cellseg init` writes a file to start from.'
+        ) from error
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return key and value of ``KIND.OPTION=VALUE``; the value is TOML, or else plain text.
+
+    >>> parse_setting("segmenter.smoothing=0.1"), parse_setting("segmenter.polarity=bright-field")
+    (('segmenter.smoothing', 0.1), ('segmenter.polarity', 'bright-field'))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or "." not in key:
+        raise ConfigurationError(
+            f"--set takes KIND.OPTION=VALUE, for example segmenter.polarity=bright-field; "
+            f"got {text!r}"
+        )
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def as_toml(value: Any) -> str:
+    """Return a plain value as TOML writes it.
+
+    >>> as_toml(("csv", "fcs")), as_toml(True), as_toml(0.5)
+    ('["csv", "fcs"]', 'true', '0.5')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(as_toml, value))}]"
+    # JSON's strings are TOML's basic strings but for the character DEL.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

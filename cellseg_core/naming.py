@@ -1,0 +1,70 @@
+"""Names of images that are safe as names of folders, and unique within a run."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePath
+
+__all__ = ["safe_name", "unique_names"]
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
+_LONGEST = 120
+
+
+def safe_name(name: str) -> str:
+    """Return ``name`` as the name of one folder on every system.
+
+    Letters (of any script), digits, blanks and ``._-+()=,&`` stay; the rest becomes ``_``.
+
+    >>> safe_name("../a<b>:c.ome"), safe_name("con"), safe_name("")
+    ('_a_b__c.ome', 'con_', 'image')
+    """
+    safe = re.sub(r"[^\w .\-+()=,&]", "_", name).strip(" .")[:_LONGEST].rstrip(" .")
+    if _RESERVED.fullmatch(safe.split(".")[0]):
+        return f"{safe}_"
+    return safe or "image"
+
+
+def unique_names(names: Sequence[str], sources: Sequence[str]) -> list[str]:
+    """Return a safe and unique name for each image; case does not make a difference.
+
+    Images of one name are told apart by the folders that they come from (``sources``), then by
+    the ending of the file, and at last by a number in the order of their sources. The order of
+    the images makes no difference.
+
+    >>> unique_names(["a", "a", "b"], ["x/a.tif", "y/a.tif", "x/b.tif"])
+    ['x_a', 'y_a', 'b']
+    """
+    chosen = [safe_name(name) for name in names]
+    for attempt in (_with_folder, _with_ending):
+        twice = _repeated(chosen)
+        chosen = [
+            safe_name(attempt(name, source)) if name.casefold() in twice else name
+            for name, source in zip(chosen, sources, strict=True)
+        ]
+    twice = _repeated(chosen)
+    used = {name.casefold() for name in chosen if name.casefold() not in twice}
+    for index in sorted(range(len(chosen)), key=lambda i: (sources[i], names[i], i)):
+        if chosen[index].casefold() not in twice:
+            continue
+        number = 1
+        while f"{chosen[index]}_{number}".casefold() in used:
+            number += 1
+        chosen[index] = f"{chosen[index]}_{number}"
+        used.add(chosen[index].casefold())
+    return chosen
+
+
+def _repeated(names: Sequence[str]) -> set[str]:
+    counts = Counter(name.casefold() for name in names)
+    return {name for name, count in counts.items() if count > 1}
+
+
+def _with_folder(name: str, source: str) -> str:
+    return f"{PurePath(source).parent.name}_{name}"
+
+
+def _with_ending(name: str, source: str) -> str:
+    return f"{name}_{PurePath(source).suffix.lstrip('.')}"

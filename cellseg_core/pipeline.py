@@ -1,0 +1,410 @@
+"""The pipeline for one image: scale, tile, segment, stitch, filter, expand, measure, compensate.
+
+Nothing here depends on which segmenter runs: each sees one numpy tile and returns labels.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.channels import nuclear_channels
+from cellseg_core.diameter import estimate_diameter
+from cellseg_core.errors import CellsegError, ConfigurationError, SegmentationError
+from cellseg_core.image import Image
+from cellseg_core.measure import measure
+from cellseg_core.normalize import Brightness, ScaledImage
+from cellseg_core.objects import in_reading_order
+from cellseg_core.plugins import Plugins, load_plugins
+from cellseg_core.protocols import (
+    AdaptiveSegmenter,
+    Compensator,
+    Expander,
+    Labels,
+    Segmentation,
+    Segmenter,
+)
+from cellseg_core.rescale import Rescaled
+from cellseg_core.stitching import TileObjects, stitch, tile_objects
+from cellseg_core.table import CellTable
+from cellseg_core.tiling import Tile, tile_image
+
+__all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
+
+DEFAULT_SEGMENTER = "watershed"
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a step, how many parts of it are done, and how many there are."""
+
+_TYPICAL_NUCLEUS_UM = 8.0
+_PLAUSIBLE_NUCLEUS_UM = (3.0, 30.0)
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Result:
+    """What the pipeline made of one image.
+
+    Attributes
+    ----------
+    image
+        The image.
+    nuclei
+        (Y, X) int32 label image as segmented: 0 is background, ids 1..N in reading order.
+    cells
+        (Y, X) int32 label image after expansion, with the same ids.
+    table
+        One row for each cell.
+    scaled
+        The image as the segmenter saw it: ``scaled.read()`` is (C, Y, X) in [0, 1].
+    nuclear_diameter
+        Diameter of nuclei in px that was worked with.
+    facts
+        What was decided on the way, and seconds for each step, for the record.
+    warnings
+        What the user should look at, in full sentences.
+    """
+
+    image: Image
+    nuclei: Labels
+    cells: Labels
+    table: CellTable
+    scaled: ScaledImage
+    nuclear_diameter: float
+    facts: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not 0 <= value < math.inf:
+        raise ConfigurationError(f"{attribute.name} is not negative; got {value}")
+
+
+def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise ConfigurationError(f"{attribute.name} is more than 0; got {value}")
+
+
+@attrs.frozen(kw_only=True)
+class Pipeline:
+    """Everything that is done to an image between its reader and the writers.
+
+    Parameters
+    ----------
+    segmenter, expander, compensator
+        Names of components, or objects of your own that follow the protocols in
+        :mod:`cellseg_core.protocols`. No compensation without ``compensator``.
+    expand_by
+        Px by which nuclei are grown into cells; 0 leaves them as they are.
+    nuclear_diameter
+        Typical diameter of a nucleus in px. Default: estimated from the image.
+    min_size
+        Smaller nuclei, in px, are removed. 20 is the published value.
+    tile
+        Largest edge in px of the part of the image that is segmented at a time.
+    overlap
+        Px that neighbouring tiles share. Default: what the segmenter declares. Less than that is
+        refused, since seams would show.
+    brightness
+        Correction of the automatic scale: 2 makes everything twice as bright.
+    options
+        Options of named components by kind: ``{"segmenter": {"polarity": "bright-field"}}``.
+    plugins
+        Where components are looked up. Default: everything that is installed.
+
+    Notes
+    -----
+    The steps are those of CellSeg (Lee et al., BMC Bioinformatics 23:46, 2022), on pixels at
+    their native bit depth and with every object kept once and whole at the seams of tiles.
+
+    >>> pixels = np.zeros((1, 40, 40), np.uint16)
+    >>> pixels[0, 10:20, 10:20] = 900
+    >>> result = Pipeline(segmenter="watershed", nuclear_diameter=10).run(Image(pixels))
+    >>> len(result.table)
+    1
+    """
+
+    segmenter: str | Segmenter = DEFAULT_SEGMENTER
+    expander: str | Expander = "sequential"
+    expand_by: float = attrs.field(default=0, validator=_not_negative)
+    compensator: str | Compensator | None = None
+    nuclear_diameter: float | None = attrs.field(default=None, validator=_positive)
+    min_size: int = attrs.field(default=20, validator=_not_negative)
+    tile: int = attrs.field(default=1024, validator=_positive)
+    overlap: int | None = attrs.field(default=None, validator=_not_negative)
+    brightness: float = attrs.field(default=1.0, validator=_positive)
+    options: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    plugins: Plugins | None = attrs.field(default=None, repr=False)
+
+    def run(
+        self,
+        image: Image,
+        nuclear: str | Sequence[str] = (),
+        membrane: str | Sequence[str] = (),
+        *,
+        levels: Brightness | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Return the cells of one image.
+
+        Parameters
+        ----------
+        image
+            The image.
+        nuclear, membrane
+            Names of the channels that show nuclei, and cell membranes if a segmenter uses them.
+            Several of one role are averaged.
+        levels
+            The brightness scale of the data set. Default: from this image alone.
+        progress
+            Called after every tile and every measured channel.
+
+        Raises
+        ------
+        ChannelError, ImageError, ComponentError, ConfigurationError, SegmentationError
+            With what was expected, what came, and the fix.
+        """
+        report = progress or (lambda _step, _done, _total: None)
+        built = self.build()
+        watch = _Watch()
+        warnings: list[str] = []
+
+        scaled, chosen = view(image, nuclear, membrane, levels, self.brightness)
+        if chosen.startswith("no nuclear"):
+            warnings.append(f"{chosen}. Name it with --nuclear if that is wrong.")
+        sample = scaled.sample()
+        if not sample[0].any():
+            names = ", ".join(image.channels[n] for n in scaled.nuclear)
+            warnings.append(f"the nuclear channel ({names}) is black in this image.")
+        if self.nuclear_diameter is None:
+            diameter, known_from = guess_diameter(scaled, sample)
+        else:
+            diameter, known_from = self.nuclear_diameter, "given"
+        watch.lap("brightness")
+
+        source, segmenter = _prepare(built.segmenter, scaled, sample, diameter)
+        margin = self._margin(segmenter, source)
+        tiles = tile_image(image.shape, self.tile, margin)
+        objects = []
+        for done, tile in enumerate(tiles):
+            report("segment", done, len(tiles))
+            objects.append(_segment(segmenter, source, tile, image.name))
+        report("segment", len(tiles), len(tiles))
+        watch.lap("segment")
+
+        stitched, scores = stitch(image.shape, objects)
+        del objects
+        nuclei, old = in_reading_order(stitched, self.min_size)
+        scores = scores[old - 1]
+        watch.lap("stitch")
+
+        cells = _expanded(built.expander, nuclei, image.name)
+        watch.lap("expand")
+        table = measure(
+            image, cells, scores=scores, progress=lambda n, of: report("measure", n, of)
+        )
+        watch.lap("measure")
+        if built.compensator is not None:
+            table = _compensated(built.compensator, table, cells)
+            watch.lap("compensate")
+        if not len(table):
+            warnings.append("no cell was found.")
+        facts = {
+            "nuclear": [image.channels[n] for n in scaled.nuclear],
+            "membrane": [image.channels[n] for n in scaled.membrane],
+            "nuclear_diameter_px": round(diameter, 3),
+            "nuclear_diameter_from": known_from,
+            "magnification": round(source.factor, 4),
+            "tiles": len(tiles),
+            "overlap_px": 2 * margin,
+            "removed_small": int(np.unique(stitched).size - 1 - len(table)),
+            "seconds": watch.laps,
+        }
+        return Result(
+            image=image,
+            nuclei=nuclei,
+            cells=cells,
+            table=table,
+            scaled=scaled,
+            nuclear_diameter=diameter,
+            facts=facts,
+            warnings=tuple(warnings),
+        )
+
+    def build(self) -> Components:
+        """Return the components, built: a wrong name or option shows before any work is done."""
+        plugins = self.plugins or load_plugins()
+
+        def get(kind: Any, component: Any, **extra: Any) -> Any:
+            if not isinstance(component, str):
+                return component
+            return plugins.build(kind, component, {**extra, **self.options.get(kind, {})})
+
+        return Components(
+            segmenter=get("segmenter", self.segmenter),
+            expander=get("expander", self.expander, distance=self.expand_by)
+            if self.expand_by or not isinstance(self.expander, str)
+            else None,
+            compensator=None if self.compensator is None else get("compensator", self.compensator),
+        )
+
+    def _margin(self, segmenter: Segmenter, source: Rescaled) -> int:
+        """Return the px that a window adds to its core."""
+        declared = 0 if source.shape == (1, 1) else math.ceil(segmenter.halo / source.factor)
+        if self.overlap is None:
+            return declared
+        if self.overlap < 2 * declared and self.tile < max(source.source.shape):
+            raise ConfigurationError(
+                f"an overlap of {self.overlap} px is too small: the segmenter needs "
+                f"{2 * declared} px at this nuclear diameter, or seams would show. Leave --overlap "
+                "out to take what it needs."
+            )
+        return math.ceil(self.overlap / 2)
+
+
+@attrs.frozen(eq=False)
+class Components:
+    """The built components of a pipeline."""
+
+    segmenter: Segmenter
+    expander: Expander | None
+    compensator: Compensator | None
+
+
+def view(
+    image: Image,
+    nuclear: str | Sequence[str] = (),
+    membrane: str | Sequence[str] = (),
+    levels: Brightness | None = None,
+    factor: float = 1.0,
+) -> tuple[ScaledImage, str]:
+    """Return the image on its brightness scale, and why these nuclear channels were taken."""
+    nuclear = (nuclear,) if isinstance(nuclear, str) else nuclear
+    membrane = (membrane,) if isinstance(membrane, str) else membrane
+    numbers, chosen = nuclear_channels(image, nuclear)
+    beside = tuple(image.index(name) for name in membrane)
+    if levels is None:
+        levels = Brightness.of(image, (*numbers, *beside), factor)
+    return ScaledImage(image, numbers, beside, levels), chosen
+
+
+def guess_diameter(scaled: ScaledImage, sample: NDArray[np.float32]) -> tuple[float, str]:
+    """Return the typical nuclear diameter in px, and how it is known.
+
+    ``sample`` is what ``scaled.sample()`` returned. The result is the median of estimates over
+    parts of the image. Where those say nothing, or nothing that is plausible for the pixel size,
+    nuclei are taken to be 8 um across; without a pixel size, 16 px.
+    """
+    size = scaled.image.pixel_size
+    estimates = [estimate_diameter(window) for window in scaled.signal_windows(sample)]
+    found = [estimate for estimate in estimates if estimate is not None]
+    if found:
+        estimate = float(np.median(found))
+        low, high = _PLAUSIBLE_NUCLEUS_UM
+        if size is None or low <= estimate * size <= high:
+            return estimate, "estimated from the image"
+    if size is not None:
+        return _TYPICAL_NUCLEUS_UM / size, f"{_TYPICAL_NUCLEUS_UM:g} um at this pixel size"
+    return 16.0, "nothing to go by: a guess"
+
+
+class _Watch:
+    """Seconds for each step."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        now = time.perf_counter()
+        self.laps[step] = round(now - self._last, 3)
+        self._last = now
+
+
+def _prepare(
+    segmenter: Segmenter, scaled: ScaledImage, sample: NDArray[np.float32], diameter: float
+) -> tuple[Rescaled, Segmenter]:
+    native = segmenter.native_diameter
+    factor = 1.0 if native is None else native / diameter
+    source = Rescaled(scaled, factor)
+    if isinstance(segmenter, AdaptiveSegmenter):
+        try:
+            segmenter = segmenter.adapt(sample, diameter * factor)
+        except CellsegError:
+            raise
+        except Exception as error:
+            raise SegmentationError(
+                f"{scaled.image.name}: {type(segmenter).__name__} could not adapt to the image "
+                f"({type(error).__name__}: {error})."
+            ) from error
+    return source, segmenter
+
+
+def _segment(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) -> TileObjects:
+    pixels = source.read(tile.window)
+    where = f"{name}: tile in row {tile.row + 1}, column {tile.col + 1} ({tile.window})"
+    pixels.flags.writeable = False
+    try:
+        found = segmenter.segment(pixels)
+        if found.labels.shape != pixels.shape[1:]:
+            raise SegmentationError(
+                f"labels must have the size of the tile, {pixels.shape[1:]}; these have "
+                f"{found.labels.shape}"
+            )
+        labels = source.to_source(found.labels, tile.window)
+        return tile_objects(tile, Segmentation(labels, found.scores), source.source.shape)
+    except SegmentationError as error:
+        raise SegmentationError(
+            f"{where}: {type(segmenter).__name__} broke a rule: {error}."
+        ) from error
+    except CellsegError:
+        raise
+    except MemoryError as error:
+        raise SegmentationError(
+            f"{where}: out of memory. Use smaller tiles, for example --tile 512."
+        ) from error
+    except Exception as error:
+        raise SegmentationError(
+            f"{where}: {type(segmenter).__name__} failed ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _expanded(expander: Expander | None, nuclei: Labels, name: str) -> Labels:
+    if expander is None:
+        return nuclei
+    try:
+        cells = expander.expand(nuclei)
+    except CellsegError:
+        raise
+    except Exception as error:
+        raise SegmentationError(
+            f"{name}: {type(expander).__name__} failed ({type(error).__name__}: {error})."
+        ) from error
+    if cells.shape != nuclei.shape or not np.array_equal(cells[nuclei > 0], nuclei[nuclei > 0]):
+        raise SegmentationError(
+            f"{name}: {type(expander).__name__} broke a rule: cells must keep the size of the "
+            "label image and every pixel of their nuclei."
+        )
+    return cells
+
+
+def _compensated(compensator: Compensator, table: CellTable, cells: Labels) -> CellTable:
+    try:
+        means: NDArray[np.float64] = compensator.compensate(cells, table.intensities)
+    except CellsegError:
+        raise
+    except Exception as error:
+        raise SegmentationError(
+            f"{table.image}: {type(compensator).__name__} failed ({type(error).__name__}: {error})."
+        ) from error
+    if means.shape != table.intensities.shape:
+        raise SegmentationError(
+            f"{table.image}: {type(compensator).__name__} broke a rule: means must keep their "
+            f"shape {table.intensities.shape}; got {means.shape}."
+        )
+    return attrs.evolve(table, intensities=means, uncompensated=table.intensities)

@@ -1,0 +1,209 @@
+"""From paths to images: which reader takes a path, and what a folder is taken for."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from cellseg_core.channels import find_channel
+from cellseg_core.errors import CellsegError, ChannelError, ComponentError, ImageError
+from cellseg_core.image import Image
+from cellseg_core.plugins import Plugins, Registered, load_plugins
+
+__all__ = ["Source", "find_sources", "read_image", "read_images"]
+
+_CODEX_TILE = re.compile(r"reg\d+_x\d+_y\d+(_z\d+)?\.tiff?", re.IGNORECASE)
+_CODEX_CYCLE = re.compile(r"cyc\d+_reg\d+", re.IGNORECASE)
+
+
+@attrs.frozen
+class Source:
+    """One path, and the reader that opens it."""
+
+    path: Path
+    reader: str
+    note: str = ""
+
+    def read(self, plugins: Plugins, options: Mapping[str, Any] | None = None) -> list[Image]:
+        """Return the images at the path, lazily.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be read, or the reader fails; the message has the path.
+        """
+        if not self.path.exists():
+            raise ImageError(f"{self.path} does not exist. Check the spelling of the path.")
+        reader = plugins.build("reader", self.reader, options)
+        try:
+            images = list(reader.read(self.path))
+        except CellsegError:
+            raise
+        except Exception as error:
+            raise ImageError(
+                f"{self.path} cannot be read by the reader {self.reader!r} "
+                f"({type(error).__name__}: {error}). The file may be damaged, or not what its name "
+                "says."
+            ) from error
+        if not images:
+            raise ImageError(f"{self.path} holds no image.")
+        return images
+
+
+def find_sources(
+    path: Path, plugins: Plugins, layout: str = "auto", nuclear: Sequence[str] = ()
+) -> list[Source]:
+    """Return what there is to read at ``path``: one source, or one for each image of a folder.
+
+    ``layout`` says what a folder is: ``images``, ``channels`` (one image), ``codex``, or ``auto``:
+    CODEX if its names say so; channels if a name in ``nuclear`` fits the stem of a TIFF in it;
+    images otherwise. Folders that a reader claims by a pattern of its own (``*.zarr/``) are read
+    by it. Sources come sorted by name.
+
+    Raises
+    ------
+    ImageError
+        If the path does not exist, no reader fits, or a folder holds no image.
+    """
+    if not path.exists():
+        raise ImageError(f"{path} does not exist. Check the spelling of the path.")
+    if path.is_dir():
+        claimed = _reader_for(path, plugins)
+        if claimed is not None and claimed.name != "channels":
+            return [Source(path, claimed.name)]
+        return _in_folder(path, plugins, layout, nuclear)
+    reader = _reader_for(path, plugins)
+    if reader is None:
+        patterns = sorted({p for e in plugins.of_kind("reader") for p in e.component.patterns})
+        raise ImageError(
+            f"{path}: no reader takes a file of this name. Readable are {', '.join(patterns)}. "
+            "Export the image as OME-TIFF, or install a package that reads it."
+        )
+    return [Source(path, reader.name)]
+
+
+def _in_folder(folder: Path, plugins: Plugins, layout: str, nuclear: Sequence[str]) -> list[Source]:
+    try:
+        entries = sorted(
+            (e for e in folder.iterdir() if not e.name.startswith(".")), key=lambda e: e.name
+        )
+    except OSError as error:
+        raise ImageError(f"the folder {folder} cannot be read: {error}") from error
+    if layout == "auto":
+        layout, note = _guess_layout(entries, nuclear)
+    else:
+        note = "as --layout says"
+    if layout == "channels":
+        return [Source(folder, "channels", f"{folder} is one image, a channel a file ({note})")]
+    if layout == "codex":
+        tiles = [e for e in entries if _CODEX_TILE.fullmatch(e.name)]
+        note = f"{folder} holds CODEX tiles ({note})"
+        return [Source(tile, "codex", note) for tile in tiles] or [Source(folder, "codex", note)]
+    note = f"{folder} is a folder of images ({note})"
+    found = [
+        Source(entry, reader.name, note)
+        for entry in entries
+        if (reader := _reader_for(entry, plugins)) is not None and reader.name != "channels"
+    ]
+    if not found:
+        patterns = sorted({p for e in plugins.of_kind("reader") for p in e.component.patterns})
+        raise ImageError(
+            f"{folder} holds no image. Readable are {', '.join(patterns)}; folders within it are "
+            "not searched: name them one by one."
+        )
+    return found
+
+
+def _guess_layout(entries: Iterable[Path], nuclear: Sequence[str]) -> tuple[str, str]:
+    names = [entry.name for entry in entries]
+    if any(_CODEX_TILE.fullmatch(name) or _CODEX_CYCLE.fullmatch(name) for name in names):
+        return "codex", "its names are those of CODEX; --layout changes that"
+    stems = [
+        name.rsplit(".", 1)[0].removesuffix(".ome")
+        for name in names
+        if name.lower().endswith((".tif", ".tiff"))
+    ]
+    for name in nuclear:
+        try:
+            stem = stems[find_channel(name, stems)]
+        except ChannelError:
+            continue
+        return "channels", f"the nuclear channel {name} is its file {stem}; --layout changes that"
+    return "images", "no nuclear channel is the name of a file in it; --layout changes that"
+
+
+def _reader_for(path: Path, plugins: Plugins) -> Registered | None:
+    """Return the reader with the longest pattern that fits the name of ``path``.
+
+    Raises
+    ------
+    ComponentError
+        If two readers of other packages claim it with patterns of one length.
+    """
+    name = path.name.lower() + ("/" if path.is_dir() else "")
+    fitting: list[tuple[int, Registered]] = []
+    for entry in plugins.of_kind("reader"):
+        lengths = [
+            len(pattern)
+            for pattern in entry.component.patterns
+            if pattern.endswith("/") == name.endswith("/") and fnmatch.fnmatchcase(name, pattern)
+        ]
+        if lengths:
+            fitting.append((max(lengths), entry))
+    if not fitting:
+        return None
+    longest = max(length for length, _ in fitting)
+    best = [entry for length, entry in fitting if length == longest]
+    if len(best) > 1:
+        claimants = " and ".join(f"{entry.name} of {entry.origin}" for entry in best)
+        raise ComponentError(f"{path} is claimed by {claimants}. Uninstall one of them.")
+    return best[0]
+
+
+def read_images(
+    path: str | Path,
+    layout: str = "auto",
+    nuclear: Sequence[str] = (),
+    *,
+    plugins: Plugins | None = None,
+    **options: Any,
+) -> list[Image]:
+    """Return every image at ``path``, lazily: a file, or a folder as :func:`find_sources` says.
+
+    ``options`` go to the reader, for example ``z=3``.
+
+    Raises
+    ------
+    ImageError
+        If there is none, or one cannot be read.
+    """
+    plugins = plugins or load_plugins()
+    sources = find_sources(Path(path), plugins, layout, nuclear)
+    return [image for source in sources for image in source.read(plugins, options)]
+
+
+def read_image(path: str | Path, *, plugins: Plugins | None = None, **options: Any) -> Image:
+    """Return the one image at ``path``, lazily; a folder is read as one file for each channel.
+
+    ``options`` go to the reader, for example ``z=3``.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or the file holds several images.
+    """
+    path = Path(path)
+    plugins = plugins or load_plugins()
+    layout = "channels" if path.is_dir() else "auto"
+    images = read_images(path, layout, plugins=plugins, **options)
+    if len(images) > 1:
+        raise ImageError(
+            f"{path} holds {len(images)} images: {', '.join(image.name for image in images)}. "
+            "Take one of those that read_images(PATH) returns."
+        )
+    return images[0]

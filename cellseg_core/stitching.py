@@ -1,0 +1,259 @@
+"""One owner for each object: the objects of overlapping tiles become one label image.
+
+Tiles see the objects of their common parts twice, and may disagree. The rules, all of which look
+at a list of objects and a list of overlapping pairs and never at a whole image:
+
+1. An object is judged by the tile whose core holds the centre of its bounding box. A tile's object
+   outside its own core counts only if the judging tile found at least half of it too: the edge of
+   a tile invents no object.
+2. Two objects of different tiles that share at least half of the smaller one are the same object.
+   The one that lies deeper in its tile (distance of its bounding box from the tile's inner
+   borders) stays, whole; ties go to the earlier tile.
+3. Objects cut by the border of their tile, in each of two tiles (they are larger than the overlap
+   allows for), are joined if they agree on at least half of what both tiles see of them.
+4. A pixel that two remaining objects claim goes to the deeper one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.errors import SegmentationError
+from cellseg_core.objects import bounding_boxes, tidy
+from cellseg_core.protocols import Labels, Segmentation
+from cellseg_core.tiling import Tile
+
+__all__ = ["TileObjects", "stitch", "tile_objects"]
+
+_SAME = 0.5
+_DEEPEST = np.iinfo(np.int64).max
+
+
+@attrs.frozen(eq=False)
+class TileObjects:
+    """The objects of one tile: labels 1..n of its window and what stitching has to know of them.
+
+    Attributes
+    ----------
+    labels
+        (y, x) int32 of the tile's window.
+    centres
+        (n, 2) centres of the bounding boxes, in px of the image.
+    depths
+        (n,) px between the bounding box and the nearest border of the window that is not an edge
+        of the image; 0 for an object that is cut.
+    areas, scores
+        (n,) px, and confidence (NaN where the segmenter gives none).
+    """
+
+    tile: Tile
+    labels: Labels
+    centres: NDArray[np.float64]
+    depths: NDArray[np.int64]
+    areas: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+
+def tile_objects(tile: Tile, found: Segmentation, shape: tuple[int, int]) -> TileObjects:
+    """Return the objects that a segmenter found in a tile of an image of ``shape``, tidied.
+
+    Raises
+    ------
+    SegmentationError
+        If the labels have another shape than the window, are not integers, are negative, or fewer
+        scores than labels were given.
+    """
+    _check(found, tile.window.shape)
+    present = np.unique(found.labels)
+    present = present[present > 0]
+    compact = np.searchsorted(present, found.labels) + 1
+    labels = tidy(np.where(found.labels > 0, compact, 0))
+    count = present.size
+    scores = np.full(count, np.nan)
+    if found.scores is not None and count:
+        scores = np.asarray(found.scores, np.float64)[present - 1]
+    boxes = bounding_boxes(labels, count)
+    window = tile.window
+    boxes += (window.y0, window.y0, window.x0, window.x0)
+    depths = np.full(count, _DEEPEST)
+    for inner, distance in (
+        (window.y0 > 0, boxes[:, 0] - window.y0),
+        (window.y1 < shape[0], window.y1 - boxes[:, 1]),
+        (window.x0 > 0, boxes[:, 2] - window.x0),
+        (window.x1 < shape[1], window.x1 - boxes[:, 3]),
+    ):
+        if inner:
+            depths = np.minimum(depths, distance)
+    centres = np.stack([boxes[:, :2].mean(axis=1), boxes[:, 2:].mean(axis=1)], axis=1)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    return TileObjects(tile, labels, centres, depths, areas, scores)
+
+
+def _check(found: Segmentation, shape: tuple[int, int]) -> None:
+    labels = found.labels
+    if labels.shape != shape:
+        raise SegmentationError(
+            f"labels must have the size of the tile, {shape}; these have {labels.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise SegmentationError(f"labels must be integers; these are {labels.dtype}")
+    lowest, top = int(labels.min(initial=0)), int(labels.max(initial=0))
+    if lowest < 0:
+        raise SegmentationError(f"labels must not be negative; the smallest is {lowest}")
+    if found.scores is not None and len(found.scores) < top:
+        raise SegmentationError(
+            f"there must be a score for each label up to {top}; {len(found.scores)} came"
+        )
+
+
+def stitch(
+    shape: tuple[int, int], tiles: Sequence[TileObjects]
+) -> tuple[Labels, NDArray[np.float64]]:
+    """Return the label image (Y, X) of all tiles, and the score of each label (``[id - 1]``).
+
+    Ids are positive and unique, with gaps; :func:`~cellseg_core.objects.in_reading_order` closes
+    them. The result does not depend on the order of ``tiles``.
+    """
+    tiles = sorted(tiles, key=lambda t: (t.tile.row, t.tile.col))
+    starts = np.cumsum([0, *(t.areas.size for t in tiles)])
+    total = int(starts[-1])
+    areas = np.concatenate([t.areas for t in tiles]) if tiles else np.empty(0, np.int64)
+    depths = np.concatenate([t.depths for t in tiles]) if tiles else np.empty(0, np.int64)
+    scores = np.concatenate([t.scores for t in tiles]) if tiles else np.empty(0)
+    pairs = _overlapping_pairs(tiles, starts)
+    judged_elsewhere, judges = _judges(tiles, starts)
+    # Rank 0 is the deepest object; lexsort is stable, so ties go to the earlier tile and label.
+    order = np.lexsort((np.arange(total), -depths))
+    group = _resolve(pairs, areas, depths, order, judged_elsewhere, judges, starts)
+    rank = np.empty(total, np.int64)
+    rank[order] = np.arange(total)
+
+    nothing = np.iinfo(np.int32).max
+    out = np.full(shape, nothing, np.int32)
+    for number, objects in enumerate(tiles):
+        lookup = np.full(objects.areas.size + 1, nothing, np.int32)
+        own = slice(starts[number], starts[number + 1])
+        lookup[1:] = np.where(group[own] >= 0, rank[own], nothing)
+        part = out[objects.tile.window.slices]
+        np.minimum(part, lookup[objects.labels], out=part)
+    # From ranks to one id for each group of joined pieces: the rank of its deepest member, plus 1.
+    to_id = np.zeros(total + 1, np.int32)
+    kept = np.flatnonzero(group >= 0)
+    to_id[rank[kept]] = rank[group[kept]] + 1
+    out[out == nothing] = total
+    ranked_scores = np.full(total, np.nan)
+    ranked_scores[rank] = scores
+    return to_id[out], ranked_scores
+
+
+@attrs.frozen(eq=False)
+class _Pairs:
+    """Objects of two tiles with common pixels; ``common`` px, of ``union`` in the shared part."""
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    common: NDArray[np.int64]
+    union: NDArray[np.int64]
+
+
+def _overlapping_pairs(tiles: Sequence[TileObjects], starts: NDArray[np.int64]) -> _Pairs:
+    columns: list[tuple[NDArray[Any], ...]] = []
+    windows = np.array([attrs.astuple(t.tile.window) for t in tiles]).reshape(-1, 4)
+    for i, one in enumerate(tiles):
+        y0, y1, x0, x1 = windows[i]
+        later = windows[i + 1 :]
+        near = (later[:, 0] < y1) & (later[:, 1] > y0) & (later[:, 2] < x1) & (later[:, 3] > x0)
+        for j in (np.flatnonzero(near) + i + 1).tolist():
+            other = tiles[j]
+            shared = one.tile.window.intersection(other.tile.window)
+            if shared is None:
+                continue
+            a = one.labels[shared.within(one.tile.window)].ravel().astype(np.int64)
+            b = other.labels[shared.within(other.tile.window)].ravel().astype(np.int64)
+            both = (a > 0) & (b > 0)
+            if not both.any():
+                continue
+            width = other.areas.size + 1
+            keys, common = np.unique(a[both] * width + b[both], return_counts=True)
+            in_a = np.bincount(a, minlength=one.areas.size + 1)
+            in_b = np.bincount(b, minlength=width)
+            first, second = np.divmod(keys, width)
+            union = in_a[first] + in_b[second] - common
+            columns.append((starts[i] + first - 1, starts[j] + second - 1, common, union))
+    if not columns:
+        return _Pairs(*(np.empty(0, np.int64) for _ in range(4)))
+    return _Pairs(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+def _judges(
+    tiles: Sequence[TileObjects], starts: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return for each object whether its centre lies in another tile's core, and that tile."""
+    elsewhere = np.zeros(int(starts[-1]), bool)
+    judge = np.zeros(int(starts[-1]), np.int64)
+    number = {(t.tile.row, t.tile.col): i for i, t in enumerate(tiles)}
+    row_ends = np.array(sorted({t.tile.core.y1 for t in tiles}))
+    col_ends = np.array(sorted({t.tile.core.x1 for t in tiles}))
+    for i, objects in enumerate(tiles):
+        own = slice(starts[i], starts[i + 1])
+        rows = np.searchsorted(row_ends, objects.centres[:, 0], side="right")
+        cols = np.searchsorted(col_ends, objects.centres[:, 1], side="right")
+        judge[own] = [number[place] for place in zip(rows.tolist(), cols.tolist(), strict=True)]
+        elsewhere[own] = judge[own] != i
+    return elsewhere, judge
+
+
+def _resolve(
+    pairs: _Pairs,
+    areas: NDArray[np.int64],
+    depths: NDArray[np.int64],
+    order: NDArray[np.int64],
+    judged_elsewhere: NDArray[np.bool_],
+    judges: NDArray[np.int64],
+    starts: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Return for each object the deepest member of its group, or -1 where it was dropped."""
+    total = areas.size
+    same = pairs.common >= _SAME * np.minimum(areas[pairs.first], areas[pairs.second])
+    cut = depths == 0
+    joined = cut[pairs.first] & cut[pairs.second] & (pairs.common >= _SAME * pairs.union)
+    linked = same | joined
+    first, second, joined = pairs.first[linked], pairs.second[linked], joined[linked]
+
+    tile_of = np.repeat(np.arange(starts.size - 1), np.diff(starts))
+    confirmed = ~judged_elsewhere
+    confirmed[first[judges[first] == tile_of[second]]] = True
+    confirmed[second[judges[second] == tile_of[first]]] = True
+
+    group = np.where(confirmed, np.arange(total), -1)
+    one = np.concatenate([first, second])
+    other = np.concatenate([second, first])
+    is_join = np.concatenate([joined, joined])
+    by_one = np.argsort(one, kind="stable")
+    one, other, is_join = one[by_one], other[by_one], is_join[by_one]
+    ends = np.searchsorted(one, np.arange(total + 1))
+    rank = np.empty(total, np.int64)
+    rank[order] = np.arange(total)
+    # From the deepest on: whoever comes later and is the same as one that stays, goes or joins.
+    for index in order[np.diff(ends)[order] > 0].tolist():
+        if group[index] < 0:
+            continue
+        begin, end = ends[index], ends[index + 1]
+        stay = group[other[begin:end]] >= 0
+        earlier = stay & (rank[other[begin:end]] < rank[index])
+        if not earlier.any():
+            continue
+        if (is_join[begin:end] | ~earlier).all():
+            roots = {int(group[n]) for n in other[begin:end][earlier]}
+            root = min(roots, key=lambda n: int(rank[n]))
+            group[index] = root
+            for old in roots - {root}:
+                group[group == old] = root
+        else:
+            group[index] = -1
+    return group

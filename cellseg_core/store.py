@@ -1,0 +1,194 @@
+"""The memory of an output folder: which images are done, by input and parameters.
+
+``OUT/.cellseg/images/<image>.json`` is written last, and atomically, when every file of an image
+is in place. A crash before that leaves the image undone; one with another key is not trusted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from cellseg_core.errors import ImageError, OutputError
+
+__all__ = ["Store", "atomic_write", "fingerprint_input", "key_of"]
+
+_EDGE_BYTES = 2**20
+
+
+def fingerprint_input(path: Path) -> list[list[Any]]:
+    """Return what tells one state of a file or folder from another, without reading it whole.
+
+    For each file: its name relative to ``path``, size in bytes, time of change in ns, and a hash
+    of its first and last megabyte.
+    """
+    files = (
+        sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        if path.is_dir()
+        else [path]
+    )
+    rows: list[list[Any]] = []
+    for file in files:
+        try:
+            status = file.stat()
+            digest = hashlib.sha256()
+            with file.open("rb") as stream:
+                digest.update(stream.read(_EDGE_BYTES))
+                stream.seek(max(0, status.st_size - _EDGE_BYTES))
+                digest.update(stream.read(_EDGE_BYTES))
+        except OSError as error:
+            raise ImageError(f"{file} cannot be read: {error.strerror or error}") from error
+        name = file.relative_to(path).as_posix() if file != path else file.name
+        rows.append([name, status.st_size, status.st_mtime_ns, digest.hexdigest()])
+    return rows
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """Return a hash of everything that decides over a result."""
+    text = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def atomic_write(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If that is not possible: no permission, no space.
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp's file is private
+        os.replace(name, path)  # noqa: PTH105 - the temporary file has no Path
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(name)  # noqa: PTH108 - the temporary file has no Path
+        raise output_error(path, error) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """Return the error that says why ``path`` cannot be written, and what to do."""
+    remedy = {
+        errno.ENOSPC: "The disk is full: free some space and run the same command again; what is "
+        "done stays done.",
+        errno.EACCES: "Choose a folder that you may write to with -o.",
+        errno.EROFS: "Choose a folder that you may write to with -o.",
+    }.get(error.errno or 0, "Check the folder given with -o.")
+    told = OutputError(f"{path} cannot be written: {error.strerror or error}. {remedy}")
+    told.errno = error.errno
+    return told
+
+
+@attrs.frozen
+class Store:
+    """The folder of results and its memory."""
+
+    out: Path
+
+    @classmethod
+    def open(cls, out: Path) -> Store:
+        """Return the store of ``out``, which is made if need be.
+
+        Raises
+        ------
+        OutputError
+            If the folder cannot be made or written to.
+        """
+        store = cls(out)
+        try:
+            store._records.mkdir(parents=True, exist_ok=True)
+            # A crash leaves the folder of an unfinished image behind.
+            for left in store._work.glob("unfinished-*"):
+                shutil.rmtree(left)
+            with tempfile.TemporaryFile(dir=store._work):
+                pass
+        except OSError as error:
+            raise output_error(out, error) from error
+        return store
+
+    @property
+    def _work(self) -> Path:
+        return self.out / ".cellseg"
+
+    @property
+    def _records(self) -> Path:
+        return self._work / "images"
+
+    def _record_path(self, name: str) -> Path:
+        return self._records / f"{name}.json"
+
+    def record(self, name: str) -> dict[str, Any] | None:
+        """Return what was recorded when the image was done, or None."""
+        try:
+            record = json.loads(self._record_path(name).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+            return None
+        return record if isinstance(record, dict) else None
+
+    def done(self, name: str, key: str) -> dict[str, Any] | None:
+        """Return the record of an image that is done under ``key`` with all its files in place."""
+        record = self.record(name)
+        if record is None or record.get("key") != key:
+            return None
+        for file, size in record.get("files", {}).items():
+            path = self.out / name / file
+            if not path.is_file() or path.stat().st_size != size:
+                return None
+        return record
+
+    def known(self) -> set[str]:
+        """Return the names of all images that have a record."""
+        return {path.stem for path in self._records.glob("*.json")}
+
+    @contextlib.contextmanager
+    def image_folder(self) -> Iterator[Path]:
+        """Give a folder to write an image's files into, which :meth:`finish` puts in place."""
+        folder = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self._work))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def finish(self, name: str, key: str, folder: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Move the files in ``folder`` to ``OUT/<name>`` and record the image as done.
+
+        Files of an earlier run of the image that were recorded, and are not among the new ones,
+        are removed; other files in the folder are not touched.
+        """
+        target = self.out / name
+        before = self.record(name) or {}
+        files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+        sizes = {file: path.stat().st_size for file, path in sorted(files.items())}
+        try:
+            self._record_path(name).unlink(missing_ok=True)
+            for old in set(before.get("files", {})) - set(files):
+                (target / old).unlink(missing_ok=True)
+            for file, path in files.items():
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target / file)
+        except OSError as error:
+            raise output_error(target, error) from error
+        record = {"key": key, "files": sizes, **facts}
+        atomic_write(self._record_path(name), json.dumps(record, indent=1))
+        return record

@@ -1,0 +1,199 @@
+"""Pixels of a TIFF array on disk: read by memory map where stored plainly, else by strip or tile.
+
+No file stays open between two reads, so that files can be moved and deleted on any system.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.errors import ImageError
+from cellseg_io.lazy import DECODED
+
+__all__ = ["Block", "PagedBlock", "PlainBlock", "StoredPage"]
+
+
+class Block(Protocol):
+    """A stored array of any number of axes that gives windows of its planes."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the size of each stored axis."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the data type, with the byte order of the file."""
+        ...
+
+    def window(
+        self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
+    ) -> NDArray[Any]:
+        """Return a new array (rows, columns).
+
+        ``y`` and ``x`` are the numbers of these two axes; ``index`` places the plane on the
+        other axes and is ignored on these.
+        """
+        ...
+
+
+@attrs.frozen(eq=False)
+class PlainBlock:
+    """An array that lies in the file uncompressed and in one piece.
+
+    ``dtype`` has the byte order of the file.
+    """
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def window(
+        self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
+    ) -> NDArray[Any]:
+        """Return a new array (rows, columns)."""
+        pixels = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        key: list[int | slice] = list(index)
+        key[y], key[x] = rows, columns
+        window = pixels[tuple(key)]
+        # The copy lets the map go, and with it the hold on the file.
+        return np.array(window if y < x else window.T, self.dtype.newbyteorder("="))
+
+
+@attrs.frozen(eq=False)
+class StoredPage:
+    """One page of a TIFF: where its strips or tiles lie and how they are decoded.
+
+    Parameters
+    ----------
+    path
+        The file; the pages of a multi-file OME-TIFF lie in several.
+    shape
+        (separate samples, depth, rows, columns, interleaved samples).
+    dtype
+        With the byte order of the file.
+    plain_offset
+        Where the pixels start if they are uncompressed and in one piece, else None.
+    segment_shape
+        (depth, rows, columns) of a tile or strip.
+    offsets, nbytes
+        One for each strip or tile, in the order of the TIFF specification; 0 bytes stand for one
+        that was left out because it is empty.
+    decode
+        ``decode(data, number)`` gives (array (depth, rows, columns, samples), place, shape).
+    fill
+        Value of segments that were left out.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int, int]
+    dtype: np.dtype[Any]
+    plain_offset: int | None
+    segment_shape: tuple[int, int, int]
+    offsets: Sequence[int] = ()
+    nbytes: Sequence[int] = ()
+    decode: Callable[[bytes, int], Any] | None = None
+    fill: float = 0
+
+    def window(
+        self, sample: int, depth: int, interleaved: int, rows: slice, columns: slice
+    ) -> NDArray[Any]:
+        """Return a new array with one sample of the pixels in a window."""
+        if self.plain_offset is not None:
+            pixels = np.memmap(self.path, self.dtype, "r", self.plain_offset, self.shape)
+            window = pixels[sample, depth, rows, columns, interleaved]
+            return np.array(window, self.dtype.newbyteorder("="))
+        _, depths, height, width, _ = self.shape
+        deep, tall, wide = self.segment_shape
+        across, down = math.ceil(width / wide), math.ceil(height / tall)
+        first = (sample * math.ceil(depths / deep) + depth // deep) * down
+        out = np.full(
+            (rows.stop - rows.start, columns.stop - columns.start),
+            self.fill,
+            self.dtype.newbyteorder("="),
+        )
+        with self.path.open("rb") as file:
+            for i in range(rows.start // tall, math.ceil(rows.stop / tall)):
+                for j in range(columns.start // wide, math.ceil(columns.stop / wide)):
+                    number = (first + i) * across + j
+                    if self.nbytes[number] == 0:
+                        continue
+                    read = functools.partial(self._read, file, number)
+                    segment = DECODED.get((self, number), read)
+                    y, x = i * tall, j * wide
+                    y0, y1 = max(y, rows.start), min(y + segment.shape[1], rows.stop)
+                    x0, x1 = max(x, columns.start), min(x + segment.shape[2], columns.stop)
+                    out[
+                        y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start
+                    ] = segment[depth % deep, y0 - y : y1 - y, x0 - x : x1 - x, interleaved]
+        return out
+
+    def _read(self, file: Any, number: int) -> NDArray[Any]:
+        file.seek(self.offsets[number])
+        data = file.read(self.nbytes[number])
+        if len(data) < self.nbytes[number]:
+            raise ImageError(
+                f"{self.path} ends before its pixels do: it was cut off while it was copied or "
+                "written. Copy it again from where it came."
+            )
+        decode = cast(Callable[[bytes, int], Any], self.decode)
+        try:
+            decoded: NDArray[Any] = decode(data, number)[0]
+        except Exception as error:
+            raise ImageError(
+                f"{self.path}: part {number + 1} of its pixels cannot be decoded "
+                f"({type(error).__name__}: {error}). The file is damaged: copy it again from "
+                "where it came."
+            ) from error
+        return decoded
+
+
+@attrs.frozen(eq=False)
+class PagedBlock:
+    """An array that is stored as pages one after the other, the last axes within the page."""
+
+    pages: Sequence[StoredPage]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Return the data type with the byte order of the first file."""
+        return self.pages[0].dtype
+
+    def window(
+        self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
+    ) -> NDArray[Any]:
+        """Return a new array (rows, columns)."""
+        inside = self.pages[0].shape
+        _, _, height, width, samples = inside
+        strides = [math.prod(self.shape[i + 1 :]) for i in range(len(self.shape))]
+        place = [0 if axis in (y, x) else i for axis, i in enumerate(index)]
+        start = sum(i * step for i, step in zip(place, strides, strict=True))
+        if (strides[y], strides[x]) == (width * samples, samples) and (
+            (self.shape[y], self.shape[x]) == (height, width)
+        ):
+            number, rest = divmod(start, math.prod(inside))
+            sample, depth, _, _, interleaved = (int(i) for i in np.unravel_index(rest, inside))
+            return self.pages[number].window(sample, depth, interleaved, rows, columns)
+        # Channels last in an array whose rows became pages: only the whole of it makes sense.
+        key: list[int | slice] = list(index)
+        key[y], key[x] = rows, columns
+        window = DECODED.get(self, self._whole)[tuple(key)]
+        return np.array(window if y < x else window.T)
+
+    def _whole(self) -> NDArray[Any]:
+        whole = np.empty((len(self.pages), *self.pages[0].shape), self.dtype.newbyteorder("="))
+        for out, page in zip(whole, self.pages, strict=True):
+            samples, depths, height, width, interleaved = page.shape
+            for s, d, i in np.ndindex(samples, depths, interleaved):
+                out[s, d, :, :, i] = page.window(s, d, i, slice(0, height), slice(0, width))
+        return whole.reshape(self.shape)

@@ -1,0 +1,150 @@
+"""Channel names and pixel size from OME-XML, and the list of files of a multi-file OME-TIFF."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import attrs
+
+from cellseg_core.errors import ImageError
+from cellseg_io.pixel_size import square_pixel, um_per_unit
+
+__all__ = ["Described", "Part", "companion_parts", "describe_ome", "part_of"]
+
+
+@attrs.frozen
+class Described:
+    """What metadata tells about an image beyond its axes.
+
+    ``names`` has one entry for each channel that it lists, None for one without a name;
+    ``pixel_size`` is in um; ``pixel_note`` says where it comes from or why it is not used.
+    """
+
+    names: tuple[str | None, ...] = ()
+    pixel_size: float | None = None
+    pixel_note: str = ""
+
+
+@attrs.frozen
+class Part:
+    """One image of a multi-file set: ``places`` are (file name, page) of its planes, in order."""
+
+    name: str
+    letters: str
+    shape: tuple[int, ...]
+    places: tuple[tuple[str, int], ...]
+    described: Described
+
+
+def describe_ome(
+    xml: str, series: Sequence[tuple[str, tuple[int, ...], str]]
+) -> list[Described | None]:
+    """Return what the OME-XML says about each series (name, shape, axis letters).
+
+    The TIFF library leaves out images that have no pixels in the file, so images are matched
+    by name and size, in order.
+    """
+    images = iter(_images(ET.fromstring(xml))) if xml else iter(())  # noqa: S314 - expat limits entity expansion
+    described: list[Described | None] = []
+    for name, shape, letters in series:
+        size = tuple(shape[letters.index(a)] for a in "YX" if a in letters)
+        for image, pixels in images:
+            if (image.get("Name") or "") == (name or "") and size == _size(pixels, "YX"):
+                described.append(_describe(pixels))
+                break
+        else:
+            described.append(None)
+    return described
+
+
+def part_of(xml: str) -> str:
+    """Return the name of the file that holds the metadata of ``xml``'s set, or empty."""
+    root = ET.fromstring(xml) if xml else None  # noqa: S314 - expat limits entity expansion
+    for element in () if root is None else root:
+        if _tag(element) == "BinaryOnly":
+            return element.get("MetadataFile", "its .companion.ome file")
+    return ""
+
+
+def companion_parts(path: Path) -> list[Part]:
+    """Return the images that a companion file describes.
+
+    Raises
+    ------
+    ImageError
+        If the file is not OME-XML, or does not say where each plane is.
+    """
+    try:
+        root = ET.parse(path).getroot()  # noqa: S314 - expat limits entity expansion
+    except ET.ParseError as error:
+        raise ImageError(f"{path} is not an OME companion file: {error}.") from error
+    parts = []
+    for image, pixels in _images(root):
+        letters = pixels.get("DimensionOrder", "XYZCT")[::-1]
+        shape = _size(pixels, letters)
+        places: dict[int, tuple[str, int]] = {}
+        for data in pixels:
+            if _tag(data) != "TiffData":
+                continue
+            uuid = next((e for e in data if _tag(e) == "UUID"), None)
+            if uuid is None or not uuid.get("FileName"):
+                raise ImageError(f"{path}: a plane of {image.get('Name')!r} has no file name.")
+            index = 0
+            for letter, size in zip(letters[:-2], shape, strict=False):
+                index = index * size + int(data.get(f"First{letter}", 0))
+            for i in range(int(data.get("PlaneCount", 1))):
+                places[index + i] = (uuid.get("FileName", ""), int(data.get("IFD", 0)) + i)
+        planes = math.prod(shape[:-2])
+        if sorted(places) != list(range(planes)):
+            raise ImageError(
+                f"{path}: it describes {planes} planes for {image.get('Name')!r} and says for "
+                f"{len(places)} of them where they are. Write the set anew with Bio-Formats."
+            )
+        parts.append(
+            Part(
+                name=image.get("Name") or "",
+                letters=letters,
+                shape=shape,
+                places=tuple(places[i] for i in range(planes)),
+                described=_describe(pixels),
+            )
+        )
+    if not parts:
+        raise ImageError(f"{path} describes no image.")
+    return parts
+
+
+def _tag(element: ET.Element) -> str:
+    return element.tag.rsplit("}", 1)[-1]
+
+
+def _images(root: ET.Element) -> list[tuple[ET.Element, ET.Element]]:
+    return [
+        (image, pixels)
+        for image in root
+        if _tag(image) == "Image"
+        for pixels in image
+        if _tag(pixels) == "Pixels"
+    ]
+
+
+def _size(pixels: ET.Element, letters: str) -> tuple[int, ...]:
+    return tuple(int(pixels.get(f"Size{a}", 1)) for a in letters)
+
+
+def _describe(pixels: ET.Element) -> Described:
+    names = tuple(
+        (e.get("Name") or e.get("Fluor") or "").strip() or None
+        for e in pixels
+        if _tag(e) == "Channel"
+    )
+    sides = []
+    for axis in "XY":
+        um = um_per_unit(pixels.get(f"PhysicalSize{axis}Unit", "um"))
+        text = pixels.get(f"PhysicalSize{axis}")
+        sides.append(None if text is None or um is None else float(text) * um)
+    size, note = square_pixel(sides[0], sides[1], "OME-XML")
+    return Described(names, size, note)
