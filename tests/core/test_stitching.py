@@ -1,0 +1,192 @@
+"""Objects of overlapping tiles become one label image: each once, each whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cellseg_core.errors import SegmentationError
+from cellseg_core.objects import in_reading_order, tidy
+from cellseg_core.protocols import Labels, Segmentation
+from cellseg_core.stitching import stitch, tile_objects
+from cellseg_core.tiling import Box, Tile, tile_image
+
+
+def discs(shape: tuple[int, int], count: int, radius: int, seed: int) -> Labels:
+    """Return touching and clipped discs, ids in reading order."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(shape, np.int32)
+    for number in range(1, count + 1):
+        y, x, r = rng.integers(0, shape[0]), rng.integers(0, shape[1]), rng.integers(2, radius + 1)
+        rows, columns = np.ogrid[: shape[0], : shape[1]]
+        disc = ((rows - y) ** 2 + (columns - x) ** 2 <= r * r) & (labels == 0)
+        labels[disc] = number
+    return in_reading_order(tidy(labels))[0]
+
+
+def stitched(whole: Labels, size: int, margin: int) -> Labels:
+    """Cut an ideal segmentation into tiles and stitch it again."""
+    tiles = tile_image(whole.shape, size, margin)
+    parts = [
+        tile_objects(tile, Segmentation(whole[tile.window.slices]), whole.shape) for tile in tiles
+    ]
+    return in_reading_order(stitch(whole.shape, parts)[0])[0]
+
+
+@given(
+    shape=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    count=st.integers(0, 40),
+    size=st.integers(8, 60),
+    margin=st.integers(16, 30),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_tiling_then_stitching_gives_the_whole(shape, count, size, margin, seed) -> None:
+    whole = discs(shape, count, 7, seed)
+    assert np.array_equal(stitched(whole, size, margin), whole)
+
+
+@pytest.mark.parametrize("size", [16, 33, 64, 1000])
+def test_objects_larger_than_the_overlap_are_joined(size: int) -> None:
+    whole = np.zeros((150, 150), np.int32)
+    whole[10:140, 20:60] = 1
+    whole[70:76, 60:149] = 2
+    assert np.array_equal(stitched(whole, size, 6), whole)
+
+
+def test_the_order_of_tiles_makes_no_difference() -> None:
+    whole = discs((80, 100), 60, 9, 1)
+    tiles = tile_image(whole.shape, 30, 12)
+    parts = [tile_objects(t, Segmentation(whole[t.window.slices]), whole.shape) for t in tiles]
+    one, other = stitch(whole.shape, parts)[0], stitch(whole.shape, parts[::-1])[0]
+    assert np.array_equal(one, other)
+
+
+def two_tiles() -> tuple[Tile, Tile]:
+    """Return the tiles of a (20, 60) image: cores end at column 30, windows reach 10 px over."""
+    left = Tile(0, 0, Box(0, 20, 0, 30), Box(0, 20, 0, 40))
+    right = Tile(0, 1, Box(0, 20, 30, 60), Box(0, 20, 20, 60))
+    return left, right
+
+
+def combine(left: Labels, right: Labels) -> Labels:
+    one, other = two_tiles()
+    parts = [
+        tile_objects(one, Segmentation(left[:, :40]), (20, 60)),
+        tile_objects(other, Segmentation(right[:, 20:]), (20, 60)),
+    ]
+    return in_reading_order(stitch((20, 60), parts)[0])[0]
+
+
+def blank() -> Labels:
+    return np.zeros((20, 60), np.int32)
+
+
+def test_of_two_versions_the_one_deeper_in_its_tile_stays_whole() -> None:
+    left, right = blank(), blank()
+    left[5:15, 22:33] = 1  # 7 px from its tile's border
+    right[5:15, 23:36] = 1  # 3 px
+    assert np.array_equal(combine(left, right), left)
+
+
+def test_a_tile_s_edge_invents_no_object() -> None:
+    left, right = blank(), blank()
+    left[5:15, 34:38] = 1  # beyond the left core, where the right tile sees nothing
+    assert not combine(left, right).any()
+
+
+def test_two_tiles_that_each_leave_an_object_to_the_other_do_not_lose_it() -> None:
+    left, right = blank(), blank()
+    left[5:15, 26:36] = 1  # its centre, column 31, is the right tile's
+    right[5:15, 24:34] = 1  # its centre, column 29, is the left tile's
+    found = combine(left, right)
+    assert found.max() == 1
+    assert np.count_nonzero(found) == 100
+
+
+def test_where_one_tile_merges_what_the_other_splits_one_version_is_taken() -> None:
+    left, right = blank(), blank()
+    left[5:15, 22:36] = 1
+    right[5:15, 22:29], right[5:15, 29:36] = 1, 2
+    found = combine(left, right)
+    assert found.max() in (1, 2)
+    assert np.array_equal(found > 0, left > 0), "a pixel was lost or doubled"
+
+
+def test_objects_that_overlap_a_little_both_stay_and_share_no_pixel() -> None:
+    left, right = blank(), blank()
+    left[5:15, 18:31] = 1
+    right[5:15, 30:42] = 1
+    found = combine(left, right)
+    assert found.max() == 2
+    assert np.count_nonzero(found) == 10 * (42 - 18)
+
+
+def test_more_than_65535_objects_keep_their_own_ids() -> None:
+    whole = np.zeros((600, 1000), np.int32)
+    count = 300 * 250
+    whole[::2, ::4] = np.arange(1, count + 1).reshape(300, 250)
+    found = stitched(whole, 200, 4)
+    assert found.max() == count
+    assert np.array_equal(found, whole)
+
+
+def test_scores_follow_their_objects() -> None:
+    tile = Tile(0, 0, Box(0, 4, 0, 6), Box(0, 4, 0, 6))
+    labels = np.array([[0, 5, 5, 0, 2, 2]] * 4)
+    parts = [tile_objects(tile, Segmentation(labels, np.arange(5) / 10), (4, 6))]
+    image, scores = stitch((4, 6), parts)
+    new, old = in_reading_order(image)
+    assert scores[old - 1].tolist() == [0.4, 0.1]
+    assert new[0].tolist() == [0, 1, 1, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "message"),
+    [
+        (np.zeros((3, 6), int), None, r"size of the tile, \(4, 6\)"),
+        (np.zeros((4, 6)), None, "must be integers; these are float64"),
+        (np.full((4, 6), -1), None, "must not be negative"),
+        (np.full((4, 6), 3), np.ones(2), "a score for each label up to 3; 2 came"),
+    ],
+)
+def test_a_segmenter_that_breaks_a_rule_is_told_which(labels, scores, message) -> None:
+    tile = Tile(0, 0, Box(0, 4, 0, 6), Box(0, 4, 0, 6))
+    with pytest.raises(SegmentationError, match=message):
+        tile_objects(tile, Segmentation(labels, scores), (4, 6))
+
+
+def test_tidying_keeps_the_largest_piece_and_fills_holes() -> None:
+    labels = np.zeros((12, 14), np.uint16)
+    labels[1:8, 1:8] = 3
+    labels[3:5, 3:5] = 0  # a hole
+    labels[6, 6] = 0  # a hole in a corner
+    labels[10, 1:3] = 3  # a crumb of 3
+    labels[1:6, 9:13] = 8
+    labels[3, 10] = 5  # another object inside 8
+    labels[0, 9], labels[0, 12] = 8, 8
+    found = tidy(labels)
+    assert (found[1:8, 1:8] == 3).all()
+    assert not found[10].any()
+    assert found[3, 10] == 5
+    assert not found[0, 10:12].any(), "a bay at the edge is not a hole"
+    assert found.dtype == np.int32
+
+
+def test_a_hole_between_two_objects_is_not_filled() -> None:
+    labels = np.ones((5, 6), int)
+    labels[:, 3:] = 2
+    labels[2, 2:4] = 0
+    assert not tidy(labels)[2, 2:4].any()
+
+
+def test_tiles_partition_the_image() -> None:
+    for shape in ((1, 1), (5, 300), (128, 128), (257, 131)):
+        covered = np.zeros(shape, int)
+        for tile in tile_image(shape, 64, 10):
+            covered[tile.core.slices] += 1
+            assert tile.core.intersection(tile.window) == tile.core
+            assert max(tile.core.shape) <= 64
+        assert (covered == 1).all()

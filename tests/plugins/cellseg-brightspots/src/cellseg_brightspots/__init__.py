@@ -1,0 +1,1 @@
+"""A segmenter for cellseg: connected bright spots."""
