@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = [
@@ -53,19 +54,25 @@ class OutputError(CellsegError, OSError):
     """A result cannot be written: no permission, no space, or a name that a format cannot hold."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return a sentence that helps with a misspelt ``word``: the nearest names, or all of them.
+def nearest(misspelt: str, known: Iterable[str]) -> str:
+    """Return a sentence that helps with a misspelt word: the nearest names, or all of them.
 
     >>> nearest("DAPl", ["DAPI", "CD3", "CD20"])
     "did you mean 'DAPI'? There are: DAPI, CD3, CD20"
     """
     names = list(known)
-    by_lower = {name.casefold(): name for name in reversed(names)}
-    close = difflib.get_close_matches(word.casefold(), by_lower, n=3, cutoff=0.5)
-    close += [low for low in by_lower if word.casefold() in low and low not in close]
     listed = ", ".join(names[:60]) + (f" and {len(names) - 60} more" if len(names) > 60 else "")
-    there_are = f"there are: {listed}" if names else "there are none"
-    if not close:
-        return there_are
-    choices = " or ".join(repr(by_lower[low]) for low in close[:3])
-    return f"did you mean {choices}? {there_are[0].upper()}{there_are[1:]}"
+    if not names:
+        return "there are none"
+    # A name stands for itself and for its first word: CD3 for CD3_Er170.
+    by_word: dict[str, str] = {}
+    for name in names:
+        for word in (name, re.split(r"[\W_]", name, maxsplit=1)[0]):
+            by_word.setdefault(word.casefold(), name)
+    asked = misspelt.casefold()
+    close = difflib.get_close_matches(asked, by_word, n=3, cutoff=0.6)
+    close += [word for word in by_word if asked and asked in word]
+    choices = list(dict.fromkeys(by_word[word] for word in close))[:3]
+    if not choices:
+        return f"there are: {listed}"
+    return f"did you mean {' or '.join(map(repr, choices))}? There are: {listed}"

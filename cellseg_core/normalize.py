@@ -68,7 +68,7 @@ class UpperPercentile:
         if flat.dtype.kind == "f":
             flat = flat[np.isfinite(flat)]
         self.count += flat.size
-        if self._tail.size == self._keep:
+        if 0 < self._keep == self._tail.size:
             flat = flat[flat > self._tail.min()]
         tail = np.concatenate([self._tail, flat.astype(np.float64)])
         if tail.size > self._keep:

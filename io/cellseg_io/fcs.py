@@ -109,6 +109,11 @@ def _ascii_names(names: Sequence[str]) -> list[str]:
 def _ascii(character: str) -> str:
     if character.isascii():
         return character if character.isprintable() else "_"
-    simple = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
-    # The last word of a letter's name: GREEK SMALL LETTER ALPHA.
-    return simple or unicodedata.name(character, "_").rsplit(" ", 1)[-1].lower()
+    plain = ""
+    for part in unicodedata.normalize("NFKD", character):
+        if part.isascii():
+            plain += part
+        elif not unicodedata.combining(part):
+            # The last word of a letter's name: GREEK SMALL LETTER ALPHA.
+            plain += unicodedata.name(part, "_").rsplit(" ", 1)[-1].lower()
+    return plain or "_"

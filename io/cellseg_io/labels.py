@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,11 @@ class LabelsWriter:
 def _write(path: Path, labels: Labels, name: str, pixel_size: float | None) -> None:
     import tifffile
 
-    metadata: dict[str, Any] = {"axes": "YX", "Name": name}
+    # OME wants a UUID; one made from the content gives the same file for the same labels.
+    content = hashlib.sha256(f"{name} {labels.shape}".encode())
+    content.update(labels.data if labels.flags.c_contiguous else labels.tobytes())
+    identity = uuid.UUID(bytes=content.digest()[:16], version=4)
+    metadata: dict[str, Any] = {"axes": "YX", "Name": name, "UUID": f"urn:uuid:{identity}"}
     resolution: dict[str, Any] = {}
     if pixel_size is not None:
         metadata |= {

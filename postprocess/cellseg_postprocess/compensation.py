@@ -76,7 +76,7 @@ def compensate(
     """Return the means X (N, K) that solve ``contact_matrix(labels) @ X = means``, cut at 0.
 
     Cells without contact keep their means. A channel in which a cell has no mean (NaN) is solved
-    as if that cell had none of it, and the cell stays NaN.
+    without that cell, and the cell stays NaN.
 
     Raises
     ------
@@ -98,9 +98,16 @@ def compensate(
         )
     if values.size == 0:
         return values
-    unknown = ~np.isfinite(values)
-    solved = splu(matrix.tocsc()).solve(np.where(unknown, 0, values))
-    return np.where(unknown, np.nan, np.maximum(solved, 0)).astype(np.float64)
+    result = np.full(values.shape, np.nan)
+    known = np.isfinite(values)
+    # As a rule every mean is known, and all channels are solved at once.
+    for cells in np.unique(known, axis=1).T:
+        channels = (known == cells[:, np.newaxis]).all(axis=0)
+        system = matrix[cells][:, cells].tocsc()
+        if system.shape[0]:
+            solved = splu(system).solve(values[np.ix_(cells, channels)])
+            result[np.ix_(cells, channels)] = np.maximum(solved, 0)
+    return result
 
 
 @attrs.frozen

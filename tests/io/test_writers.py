@@ -1,0 +1,192 @@
+"""What is written can be read back, by the programs that people use, to the same values."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import attrs
+import flowio
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from PIL import Image as Picture
+
+from cellseg_core.errors import OutputError
+from cellseg_core.pipeline import Result
+from cellseg_core.testing import WriterTests
+from cellseg_io.csv_table import CsvWriter
+from cellseg_io.fcs import FcsWriter
+from cellseg_io.labels import LabelsWriter
+from cellseg_io.overlay import OverlayWriter
+
+
+class TestCsv(WriterTests):
+    def make(self) -> CsvWriter:
+        return CsvWriter()
+
+
+class TestFcs(WriterTests):
+    def make(self) -> FcsWriter:
+        return FcsWriter()
+
+
+class TestLabels(WriterTests):
+    def make(self) -> LabelsWriter:
+        return LabelsWriter()
+
+
+class TestOverlay(WriterTests):
+    def make(self) -> OverlayWriter:
+        return OverlayWriter()
+
+
+HARD = ("a/b", "CD3 (ε)", "β-catenin", "{x}", "=1+1", "/lead", "x,y", 'q"t', "µm", "_a b?")
+
+
+def result(channels: tuple[str, ...] = ("DAPI", "CD3")) -> Result:
+    return WriterTests().result(channels=channels)
+
+
+def events(path: Path) -> tuple[flowio.FlowData, np.ndarray]:
+    fcs = flowio.FlowData(path)
+    return fcs, np.reshape(fcs.events, (-1, fcs.channel_count))
+
+
+def test_csv_reads_back_to_the_same_bits(tmp_path: Path) -> None:
+    one = result(HARD)
+    (path,) = CsvWriter().write(one, tmp_path)
+    frame = pd.read_csv(path, float_precision="round_trip")
+    expected = one.table.to_pandas()
+    assert list(frame.columns) == list(expected.columns)
+    pd.testing.assert_frame_equal(frame, expected, check_exact=True)
+
+
+def test_csv_has_the_original_program_s_columns_on_request(tmp_path: Path) -> None:
+    (path,) = CsvWriter(style="cellseg").write(result(), tmp_path)
+    header = path.read_text().splitlines()[0]
+    assert header == (
+        "Reg,Tile Row,Tile Col,Tile Z,In-Tile Y,In-Tile X,Absolute Y,Absolute X,Cell Size,DAPI,CD3"
+    )
+
+
+def test_csv_has_compensated_and_uncompensated_values_side_by_side(tmp_path: Path) -> None:
+    one = result()
+    table = attrs.evolve(
+        one.table, intensities=one.table.intensities / 2, uncompensated=one.table.intensities
+    )
+    (path,) = CsvWriter().write(attrs.evolve(one, table=table), tmp_path)
+    frame = pd.read_csv(path)
+    assert list(frame.columns)[-4:] == ["DAPI", "DAPI:uncompensated", "CD3", "CD3:uncompensated"]
+    assert np.allclose(frame["CD3"] * 2, frame["CD3:uncompensated"])
+
+
+def test_fcs_holds_exactly_the_values_of_the_table(tmp_path: Path) -> None:
+    one = result()
+    (path,) = FcsWriter().write(one, tmp_path)
+    fcs, values = events(path)
+    columns = one.table.columns()
+    assert fcs.event_count == len(one.table)
+    assert fcs.pnn_labels == [name for name in columns if name != "score"]
+    assert fcs.pns_labels == fcs.pnn_labels
+    for name, column in zip(fcs.pnn_labels, values.T, strict=True):
+        assert np.array_equal(column, np.asarray(columns[name]).astype(np.float32)), name
+
+
+def test_fcs_does_not_rescale_flip_or_drop(tmp_path: Path) -> None:
+    one = result()
+    table = attrs.evolve(
+        one.table,
+        intensities=np.stack([np.linspace(0, 1, 7), -np.arange(7.0)], axis=1),
+        scores=np.linspace(0, 1, 7),
+    )
+    (path,) = FcsWriter().write(attrs.evolve(one, table=table), tmp_path)
+    fcs, values = events(path)
+    by_name = dict(zip(fcs.pnn_labels, values.T, strict=True))
+    assert np.array_equal(by_name["DAPI"], np.linspace(0, 1, 7).astype(np.float32))
+    assert np.array_equal(by_name["CD3"], -np.arange(7))
+    assert np.array_equal(by_name["score"], np.linspace(0, 1, 7).astype(np.float32))
+
+
+def test_fcs_names_keep_slashes_and_braces_and_lose_only_what_ascii_lacks(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"'CD3 \(ε\)' as 'CD3 \(epsilon\)'"):
+        (path,) = FcsWriter().write(result(HARD), tmp_path)
+    fcs, values = events(path)
+    assert fcs.pnn_labels[-10:] == [
+        "a/b", "CD3 (epsilon)", "beta-catenin", "{x}", "=1+1", "_/lead", "x,y", 'q"t', "mum",
+        "_a b?",
+    ]  # fmt: skip
+    assert np.isfinite(values).all()
+    assert fcs.event_count == 7
+
+
+def test_fcs_keeps_cells_with_missing_values_and_warns(tmp_path: Path) -> None:
+    one = result()
+    intensities = one.table.intensities.copy()
+    intensities[2, 1] = np.nan
+    table = attrs.evolve(one.table, intensities=intensities)
+    with pytest.warns(UserWarning, match=r"1 missing values \(CD3\) are written as 0"):
+        (path,) = FcsWriter().write(attrs.evolve(one, table=table), tmp_path)
+    fcs, values = events(path)
+    assert fcs.event_count == 7
+    assert values[2, fcs.pnn_labels.index("CD3")] == 0
+
+
+def test_fcs_refuses_ids_that_it_would_round(tmp_path: Path) -> None:
+    one = result()
+    table = attrs.evolve(one.table, labels=one.table.labels + 2**24)
+    with pytest.raises(OutputError, match="holds ids up to 16,777,216 exactly"):
+        FcsWriter().write(attrs.evolve(one, table=table), tmp_path)
+
+
+def test_labels_keep_ids_over_65535_type_and_pixel_size(tmp_path: Path) -> None:
+    one = result()
+    big = np.where(one.nuclei > 0, one.nuclei + 70_000, 0).astype(np.int32)
+    nuclei, cells = LabelsWriter().write(attrs.evolve(one, nuclei=big), tmp_path)
+    assert (nuclei.name, cells.name) == ("nuclei.ome.tif", "cells.ome.tif")
+    with tifffile.TiffFile(nuclei) as file:
+        assert file.is_ome
+        assert file.pages[0].compression.name == "ADOBE_DEFLATE"
+        assert np.array_equal(file.asarray(), big)
+        assert file.asarray().dtype == np.int32
+        assert 'PhysicalSizeX="0.5"' in (file.ome_metadata or "")
+        assert 'PhysicalSizeXUnit="µm"' in (file.ome_metadata or "")
+    assert np.array_equal(tifffile.imread(cells), one.cells)
+
+
+def test_large_labels_are_tiled(tmp_path: Path) -> None:
+    from cellseg_io.labels import _write
+
+    labels = np.arange(1200 * 700, dtype=np.int32).reshape(1200, 700)
+    _write(tmp_path / "x.ome.tif", labels, "x", None)
+    with tifffile.TiffFile(tmp_path / "x.ome.tif") as file:
+        assert file.pages[0].is_tiled
+        assert np.array_equal(file.asarray(), labels)
+
+
+def test_the_overlay_outlines_nuclei_on_the_image(tmp_path: Path) -> None:
+    one = result()
+    grown = np.maximum(one.nuclei, np.roll(one.nuclei, 1, axis=0))
+    (path,) = OverlayWriter().write(attrs.evolve(one, cells=grown), tmp_path)
+    picture = np.asarray(Picture.open(path))
+    zoom = picture.shape[0] // 40
+    assert picture.shape == (40 * zoom, 50 * zoom, 3)
+    assert zoom > 1, "small nuclei are magnified"
+    orange = (picture == (255, 170, 0)).all(axis=2)
+    inside = one.nuclei.repeat(zoom, 0).repeat(zoom, 1) > 0
+    assert orange.any()
+    assert inside[orange].all(), "the outline lies on its own nucleus"
+    assert not orange[zoom * 7 : zoom * 8, zoom * 7 : zoom * 8].any(), "the inside stays visible"
+    assert (picture == (60, 160, 255)).all(axis=2).any()
+
+
+def test_a_large_image_gives_a_picture_of_bounded_size() -> None:
+    assert max(OverlayWriter(longest=64).draw(result()).shape) <= 64
+
+
+def test_writers_warn_of_nothing_for_plain_names(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for writer in (CsvWriter(), FcsWriter(), LabelsWriter(), OverlayWriter()):
+            writer.write(result(), tmp_path)
