@@ -86,7 +86,7 @@ def _settings(value: Any) -> dict[str, dict[str, Any]]:
             options.setdefault(owner, {}).update(inner)
         else:
             raise ConfigurationError(f"set.{owner} is a table of options; got {inner!r}")
-    return options
+    return {owner: given for owner, given in options.items() if given}
 
 
 @attrs.frozen(kw_only=True)

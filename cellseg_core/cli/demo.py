@@ -9,9 +9,9 @@ import numpy as np
 
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.run import summarise
-from cellseg_core.image import Image
+from cellseg_core.protocols import Labels
 
-__all__ = ["command"]
+__all__ = ["command", "write_demo_image"]
 
 _SIZE = 512
 _SEED = 7
@@ -38,13 +38,11 @@ def command(out: Path, quiet: bool) -> int:
     from cellseg_core.config import RunConfig
     from cellseg_core.metrics import average_precision
     from cellseg_core.store import output_error
-    from cellseg_core.synthetic import simulate_tissue
 
-    tissue = simulate_tissue((_SIZE, _SIZE), seed=_SEED)
     image = out / "tissue.ome.tif"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        _write_image(image, tissue.image)
+        truth = write_demo_image(image)
     except OSError as error:
         raise output_error(out, error) from error
     settings = RunConfig(nuclear=("DAPI",), expand=2, compensate=True)
@@ -57,10 +55,10 @@ def command(out: Path, quiet: bool) -> int:
         import tifffile
 
         found = tifffile.imread(out / "tissue" / "nuclei.ome.tif")
-        score = average_precision(tissue.nuclei, found, [0.5])[0]
+        score = average_precision(truth, found, [0.5])[0]
         summarise(summary)
         click.echo(
-            f"The tissue was made with {int(tissue.nuclei.max()):,} nuclei; average precision at "
+            f"The tissue was made with {int(truth.max()):,} nuclei; average precision at "
             f"IoU 0.5: {score:.2f}."
         )
         click.echo(
@@ -70,22 +68,27 @@ def command(out: Path, quiet: bool) -> int:
     return 0
 
 
-def _write_image(path: Path, image: Image) -> None:
+def write_demo_image(path: Path) -> Labels:
+    """Write the simulated tissue as OME-TIFF, and return the label image of its nuclei."""
     import tifffile
 
-    size = image.pixel_size
+    from cellseg_core.synthetic import simulate_tissue
+
+    tissue = simulate_tissue((_SIZE, _SIZE), seed=_SEED)
+    size = tissue.image.pixel_size
     tifffile.imwrite(
         path,
-        np.asarray(image.pixels),
+        np.asarray(tissue.image.pixels),
         ome=True,
         photometric="minisblack",
         compression="zlib",
         metadata={
             "axes": "CYX",
-            "Channel": {"Name": list(image.channels)},
+            "Channel": {"Name": list(tissue.image.channels)},
             "PhysicalSizeX": size,
             "PhysicalSizeXUnit": "µm",
             "PhysicalSizeY": size,
             "PhysicalSizeYUnit": "µm",
         },
     )
+    return tissue.nuclei

@@ -26,6 +26,15 @@ __all__ = [
 ]
 
 
+def _whole(distance: float) -> int:
+    if not (0 <= distance < math.inf and distance == int(distance)):
+        raise ConfigurationError(
+            f"this expander grows by whole px, 0 or more; got {distance}. "
+            "The expander 'voronoi' takes any distance."
+        )
+    return int(distance)
+
+
 def expand_sequential(labels: NDArray[np.integer[Any]], distance: int = 1) -> Labels:
     """Return ``labels`` (Y, X) grown 1 px at a time, ``distance`` times, stopping where they meet.
 
@@ -108,11 +117,11 @@ class SequentialExpander:
         How far to grow in px.
     """
 
-    distance: float = 1
+    distance: int = attrs.field(default=1, converter=_whole)
 
     def expand(self, labels: Labels) -> Labels:
         """Return the grown label image."""
-        return expand_sequential(labels, _whole(self.distance))
+        return expand_sequential(labels, self.distance)
 
 
 @attrs.frozen
@@ -125,11 +134,11 @@ class StandardExpander:
         How far to grow in px.
     """
 
-    distance: float = 1
+    distance: int = attrs.field(default=1, converter=_whole)
 
     def expand(self, labels: Labels) -> Labels:
         """Return the grown label image."""
-        return expand_standard(labels, _whole(self.distance))
+        return expand_standard(labels, self.distance)
 
 
 @attrs.frozen
@@ -185,15 +194,6 @@ class _Claims:
         grown = labels.copy()
         grown[rows, columns] = best
         return grown
-
-
-def _whole(distance: float) -> int:
-    if not (0 <= distance < math.inf and distance == int(distance)):
-        raise ConfigurationError(
-            f"this expander grows by whole px, 0 or more; got {distance}. "
-            "The expander 'voronoi' takes any distance."
-        )
-    return int(distance)
 
 
 def _checked(labels: NDArray[Any]) -> Labels:

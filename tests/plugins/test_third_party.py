@@ -50,8 +50,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cellseg(environment: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    code = "from cellseg_core.cli.main import main; main()"
-    return run(environment / "python", "-c", code, *arguments)
+    command = (environment / "python", "-m", "cellseg_core")
+    return run(*command, *arguments)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import attrs
 
 from cellseg_core.errors import ImageError
-from cellseg_io.pixel_size import square_pixel, um_per_unit
+from cellseg_io.tiff.pixel_size import square_pixel, um_per_unit
 
 __all__ = ["Described", "Part", "companion_parts", "describe_ome", "part_of"]
 

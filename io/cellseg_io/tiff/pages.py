@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cellseg_core.errors import ImageError
-from cellseg_io.blocks import Block, PagedBlock, PlainBlock, StoredPage
+from cellseg_io.tiff.blocks import Block, PagedBlock, PlainBlock, StoredPage
 
 if TYPE_CHECKING:
     import tifffile

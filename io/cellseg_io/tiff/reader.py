@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from cellseg_core.errors import ChannelError, ConfigurationError, ImageError
 from cellseg_core.image import Image
-from cellseg_io.axes import Plan, Projection, as_axes, as_depth, as_plane, plan_axes
-from cellseg_io.blocks import Block
 from cellseg_io.files import safe_name, stem
-from cellseg_io.layout import StoredImage, read_layout
 from cellseg_io.lazy import LazyPlanes
 from cellseg_io.names import fit_names, names_beside, unique_names
+from cellseg_io.tiff.axes import Plan, Projection, as_axes, as_depth, as_plane, plan_axes
+from cellseg_io.tiff.blocks import Block
+from cellseg_io.tiff.layout import StoredImage, read_layout
 
 __all__ = ["TiffReader", "open_plane"]
 

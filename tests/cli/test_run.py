@@ -1,0 +1,490 @@
+"""``cellseg run``: what it leaves, how it resumes, and what it says of bad input."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+
+import flowio
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+import cellseg_io.csv_table
+from cellseg_core import pipeline
+from cellseg_core.table import FIXED_COLUMNS
+
+D = ("--nuclear-diameter", 10)
+
+
+def table(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / "cells.csv", float_precision="round_trip")
+
+
+def files(out: Path) -> dict[str, bytes]:
+    """Return every result file but run.json, which holds times."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file() and path.name != "run.json" and ".cellseg" not in path.parts
+    }
+
+
+def test_one_command_gives_table_masks_and_picture(cellseg, write_image, tmp_path) -> None:
+    out = tmp_path / "out"
+    done = cellseg("run", write_image(), "-o", out, "--expand", 2, *D)
+    assert done.status == 0, done.err
+    assert set(files(out)) == {
+        "cells.csv",
+        *(f"image/{name}" for name in (
+            "cells.csv", "cells.fcs", "nuclei.ome.tif", "cells.ome.tif", "overlay.png",
+        )),
+    }  # fmt: skip
+    frame = table(out)
+    assert list(frame.columns) == [*FIXED_COLUMNS, "area_um2", "DAPI", "CD3"]
+    nuclei = tifffile.imread(out / "image" / "nuclei.ome.tif")
+    cells = tifffile.imread(out / "image" / "cells.ome.tif")
+    assert frame["cell_id"].tolist() == list(range(1, len(frame) + 1))
+    assert set(np.unique(cells)) == set(np.unique(nuclei)) == {0, *frame["cell_id"]}
+    assert (cells[nuclei > 0] == nuclei[nuclei > 0]).all()
+    assert np.array_equal(frame["area"], np.bincount(cells.ravel())[1:])
+    fcs = flowio.FlowData(out / "image" / "cells.fcs")
+    events = np.reshape(fcs.events, (-1, fcs.channel_count))
+    for name, values in zip(fcs.pnn_labels, events.T, strict=True):
+        assert np.array_equal(values, frame[name].astype(np.float32)), name
+    assert f"{len(frame)} cells in 1 of 1 images" in done.out
+    assert str(out / "image" / "overlay.png") in done.out
+
+
+def test_the_record_says_what_was_done_with_what(cellseg, write_image, tmp_path) -> None:
+    out, path = tmp_path / "out", write_image()
+    cellseg("run", path, "-o", out, *D)
+    record = json.loads((out / "run.json").read_text())
+    assert record["inputs"] == [str(path)]
+    assert record["settings"]["nuclear_diameter"] == 10
+    assert record["components"]["segmenter"]["watershed"].startswith("cellseg-core")
+    assert record["brightness"]["levels"]["DAPI"] > 900
+    assert record["packages"]["numpy"] == np.__version__
+    (image,) = record["images"]
+    assert image["state"] == "done"
+    assert image["cells"] == record["cells"] == len(table(out))
+    assert image["facts"]["decided"]["nuclear"] == ["DAPI"]
+    assert image["facts"]["input"]["pixel_size_um"] == 0.5
+    assert "no nuclear channel was named; 'DAPI' looks like one" in image["warnings"][0]
+
+
+def test_compensation_keeps_both_values(cellseg, write_image, tmp_path) -> None:
+    out = tmp_path / "out"
+    assert cellseg("run", write_image(), "-o", out, "--expand", 3, "--compensate", *D).status == 0
+    frame = table(out)
+    assert list(frame.columns)[-4:] == ["DAPI", "DAPI:uncompensated", "CD3", "CD3:uncompensated"]
+    assert (frame["CD3"] <= frame["CD3:uncompensated"] + 1e-9).mean() > 0.5
+
+
+def test_several_images_of_other_sizes_and_panels_share_one_table(
+    cellseg, write_image, tmp_path
+) -> None:
+    one = write_image("one.tif", ("DAPI", "CD3"), shape=(61, 83))
+    two = write_image("two.tif", ("CD4", "DAPI"), shape=(97, 40))
+    out = tmp_path / "out"
+    assert cellseg("run", two, one, "-o", out, "--nuclear", "DAPI", *D).status == 0
+    frame = table(out)
+    assert list(frame.columns)[-3:] == ["DAPI", "CD3", "CD4"]
+    assert frame["image"].unique().tolist() == ["one", "two"]
+    assert frame.loc[frame["image"] == "one", "CD4"].isna().all()
+    assert frame.loc[frame["image"] == "two", "CD3"].isna().all()
+    assert frame["DAPI"].notna().all()
+
+
+def test_order_of_inputs_and_repetition_change_no_byte(cellseg, write_image, tmp_path) -> None:
+    paths = [write_image(f"{name}.tif", seed=i) for i, name in enumerate("abc")]
+    outs = [tmp_path / "x", tmp_path / "y"]
+    cellseg("run", *paths, "-o", outs[0], *D)
+    cellseg("run", *paths[::-1], paths[0], "-o", outs[1], *D)
+    assert files(outs[0]) == files(outs[1])
+
+
+def test_images_of_one_name_get_folders_of_their_own(cellseg, write_image, tmp_path) -> None:
+    paths = [write_image("x/a.tif"), write_image("y/a.tif", seed=5)]
+    out = tmp_path / "out"
+    assert cellseg("run", *paths, "-o", out, *D).status == 0
+    assert table(out)["image"].unique().tolist() == ["x_a", "y_a"]
+    assert (out / "x_a" / "cells.fcs").is_file()
+
+
+def test_a_finished_run_is_not_done_again(cellseg, write_image, tmp_path, monkeypatch) -> None:
+    out, path = tmp_path / "out", write_image()
+    cellseg("run", path, "-o", out, *D)
+    before = files(out)
+    monkeypatch.setattr(pipeline, "_segment", None)
+    done = cellseg("run", path, "-o", out, *D)
+    assert done.status == 0
+    assert "(done before)" in done.out
+    assert files(out) == before
+    assert json.loads((out / "run.json").read_text())["images"][0]["state"] == "resumed"
+
+
+@pytest.mark.parametrize("change", ["parameter", "input", "file removed", "file cut", "fresh"])
+def test_what_changed_is_done_again(cellseg, write_image, tmp_path, change) -> None:
+    out, path = tmp_path / "out", write_image()
+    cellseg("run", path, "-o", out, *D)
+    before = files(out)
+    extra: tuple[object, ...] = ()
+    if change == "parameter":
+        extra = ("--expand", 1)
+    elif change == "input":
+        write_image(seed=9)
+    elif change == "file removed":
+        (out / "image" / "cells.fcs").unlink()
+    elif change == "file cut":
+        (out / "image" / "cells.fcs").write_bytes(b"FCS")
+    else:
+        extra = ("--fresh",)
+    done = cellseg("run", path, "-o", out, *D, *extra)
+    assert "(done before)" not in done.out
+    assert (files(out) == before) == (change in ("file removed", "file cut", "fresh"))
+
+
+def test_after_a_crash_the_next_run_goes_on_and_ends_the_same(
+    cellseg, write_image, tmp_path, monkeypatch
+) -> None:
+    paths = [write_image(f"{name}.tif", seed=i) for i, name in enumerate("abcd")]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    cellseg("run", *paths, "-o", whole, *D)
+
+    real, calls = cellseg_io.csv_table.CsvWriter.write, []
+
+    def dies(self, result, folder):
+        calls.append(result.image.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(self, result, folder)
+
+    monkeypatch.setattr(cellseg_io.csv_table.CsvWriter, "write", dies)
+    stopped = cellseg("run", *paths, "-o", out, *D)
+    assert stopped.status == 130
+    assert "Run the same command again" in stopped.err
+    assert not (out / "c").exists(), "nothing half-written is in place"
+    monkeypatch.setattr(cellseg_io.csv_table.CsvWriter, "write", real)
+    done = cellseg("run", *paths, "-o", out, *D)
+    assert done.status == 0
+    assert done.out.count("(done before)") == 2
+    assert files(out) == files(whole)
+    assert not list((out / ".cellseg").glob("unfinished-*"))
+
+
+def test_files_of_other_parameters_do_not_stay_behind(cellseg, write_image, tmp_path) -> None:
+    out, path = tmp_path / "out", write_image()
+    cellseg("run", path, "-o", out, *D)
+    (out / "image" / "my-notes.txt").write_text("mine")
+    cellseg("run", path, "-o", out, *D, "--write", "csv")
+    left = {p.name for p in (out / "image").iterdir()}
+    assert left == {"cells.csv", "my-notes.txt"}
+
+
+def test_an_image_without_cells_is_done_and_warned_of(cellseg, write_image, tmp_path) -> None:
+    black = tmp_path / "black.tif"
+    tifffile.imwrite(black, np.zeros((40, 50), np.uint16))
+    dim = tmp_path / "image.tif"
+    tifffile.imwrite(dim, tifffile.imread(write_image())[0])
+    out = tmp_path / "out"
+    done = cellseg("run", black, dim, "-o", out, *D)
+    assert done.status == 0
+    assert "black: the nuclear channel (channel_1) is black in this image." in done.err
+    assert "black: no cell was found." in done.err
+    assert table(out)["image"].unique().tolist() == ["image"]
+    again = cellseg("run", black, dim, "-o", out, *D)
+    assert again.out.count("(done before)") == 2
+
+
+def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
+    """Write inputs that cannot be done; return each with a part of its message."""
+    rng = np.random.default_rng(0)
+    good = rng.integers(0, 999, (2, 40, 50)).astype(np.uint16)
+
+    def tif(name: str, pixels: np.ndarray, **kwargs) -> Path:
+        tifffile.imwrite(folder / name, pixels, **kwargs)
+        return folder / name
+
+    cut = tif("cut.tif", good[0], compression="zlib")
+    cut.write_bytes(cut.read_bytes()[:-600])
+    text = folder / "text.tif"
+    text.write_text("not an image")
+    empty = folder / "empty.png"
+    empty.write_bytes(b"")
+    names = folder / "names" / "x.tif"
+    names.parent.mkdir()
+    tifffile.imwrite(names, good)
+    (names.parent / "channelNames.txt").write_text("DAPI\nCD3\nCD4\n")
+    (folder / "nothing").mkdir()
+    (folder / "table.xlsx").write_bytes(b"PK")
+    return {
+        "missing": (folder / "missing.tif", "does not exist"),
+        "cut": (cut, "cut.tif"),
+        "text": (text, "text.tif"),
+        "empty": (empty, "empty.png"),
+        "5-D": (tif("5d.tif", np.zeros((2, 2, 2, 20, 20), np.uint8)), "5d.tif"),
+        "complex": (tif("complex.tif", good[0].astype(complex)), "complex"),
+        "nan": (tif("nan.tif", np.full((40, 50), np.nan, np.float32)), "only NaN or infinity"),
+        "no such channel": (
+            tif("other.ome.tif", good, ome=True, photometric="minisblack",
+                metadata={"axes": "CYX", "Channel": {"Name": ["CD3", "CD4"]}}),
+            "channel",
+        ),
+        "names": (names, "3"),
+        "no image": (folder / "nothing", "holds no image"),
+        "no reader": (folder / "table.xlsx", "no reader takes a file of this name"),
+    }  # fmt: skip
+
+
+def test_bad_inputs_are_named_and_the_others_done(cellseg, write_image, tmp_path) -> None:
+    bad = bad_inputs(tmp_path)
+    good = [write_image("good/one.tif"), write_image("good/two.tif", seed=3)]
+    paths = [path for path, _ in bad.values()]
+    out = tmp_path / "out"
+    done = cellseg("run", *paths[:5], good[0], *paths[5:], good[1], "-o", out, *D)
+    assert done.status == 1
+    record = json.loads((out / "run.json").read_text())
+    errors = {image["source"]: image["error"] for image in record["images"] if image["error"]}
+    assert set(errors) == {str(path) for path in paths}
+    for path, message in bad.values():
+        assert message in errors[str(path)], errors[str(path)]
+        assert len(errors[str(path)]) < 1000
+        assert "unexpected" not in errors[str(path)], errors[str(path)]
+    assert table(out)["image"].unique().tolist() == ["one", "two"]
+    assert f"{len(bad)} failed" in done.err
+    alone = tmp_path / "alone"
+    cellseg("run", *good, "-o", alone, *D)
+    assert files(alone) == files(out), "inputs that failed changed the results of the others"
+
+
+def test_a_wrong_channel_lists_the_nearest(cellseg, write_image, tmp_path) -> None:
+    done = cellseg("run", write_image(), "-o", tmp_path / "out", "--nuclear", "DAPl", *D)
+    assert done.status == 1
+    assert "no channel is named 'DAPl'; did you mean 'DAPI'? There are: DAPI, CD3" in done.err
+
+
+def test_black_everywhere_is_an_error_that_asks_for_the_channel(cellseg, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "black.tif", np.zeros((40, 50), np.uint8))
+    done = cellseg("run", tmp_path / "black.tif", "-o", tmp_path / "out", *D)
+    assert done.status == 1
+    assert "the nuclear channel (channel_1) is black in every image" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--segmenter", "watershet"), "no segmenter named 'watershet'; did you mean 'watershed'"),
+        (("--expander", "x", "--expand", 1), "there is no expander named 'x'"),
+        (("--write", "csv,xlsx"), "there is no writer named 'xlsx'"),
+        (("--set", "segmenter.polaroty=1"), "no option 'polaroty'; did you mean 'polarity'"),
+        (("--set", "segmenter.polarity=purple"), "polarity"),
+        (("--set", "segmentor.x=1"), "did you mean 'segmenter'"),
+        (("--set", "nonsense"), "--set takes KIND.OPTION=VALUE"),
+        (("--set", "writer.styl=x"), "no writer has the option 'styl'; did you mean 'style'"),
+        (("--expand", -1), "--expand is a number of 0 or more; got -1"),
+        (("--expand", 1.5), "whole px"),
+        (("--tile", 0), "--tile is a whole number of 1 or more; got 0"),
+        (("--tile", "big"), "'big' is not a valid integer"),
+        (("--brightness", "bright"), "--brightness is a number over 0; got 'bright'"),
+        (("--layout", "tiles"), "--layout is one of auto, images, channels, codex; got 'tiles'"),
+        (("--overlap", 3, "--tile", 20), "an overlap of 3 px is too small"),
+        (("--config", "no-such.toml"), "no-such.toml cannot be read"),
+        (("--nuclear-diamter", 3), "nuclear-diameter"),
+    ],
+)
+def test_wrong_use_is_exit_status_2_and_says_what_is_right(
+    cellseg, write_image, tmp_path, arguments, message
+) -> None:
+    done = cellseg("run", write_image(), "-o", tmp_path / "out", *D, *arguments)
+    assert message in done.err
+    assert done.status == (1 if "overlap" in message else 2)
+
+
+def test_an_output_that_is_a_file_is_refused(cellseg, write_image, tmp_path) -> None:
+    (tmp_path / "out").write_text("a file")
+    done = cellseg("run", write_image(), "-o", tmp_path / "out", *D)
+    assert done.status == 1
+    assert "cannot be written" in done.err
+    assert "-o" in done.err
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="the superuser may write everywhere"
+)
+def test_an_output_without_permission_is_refused(cellseg, write_image, tmp_path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    done = cellseg("run", write_image(), "-o", locked / "out", *D)
+    assert done.status == 1
+    assert "Choose a folder that you may write to" in done.err
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_done(
+    cellseg, write_image, tmp_path, monkeypatch
+) -> None:
+    paths = [write_image(f"{name}.tif", seed=i) for i, name in enumerate("abc")]
+    out = tmp_path / "out"
+    real = cellseg_io.csv_table.CsvWriter.write
+
+    def full(self, result, folder):
+        if result.image.name == "b":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(self, result, folder)
+
+    monkeypatch.setattr(cellseg_io.csv_table.CsvWriter, "write", full)
+    done = cellseg("run", *paths, "-o", out, *D)
+    assert done.status == 1
+    assert "The disk is full: free some space and run the same command again" in done.err
+    monkeypatch.setattr(cellseg_io.csv_table.CsvWriter, "write", real)
+    again = cellseg("run", *paths, "-o", out, *D)
+    assert again.status == 0
+    assert again.out.count("(done before)") == 1
+
+
+def test_a_segmenter_that_raises_on_one_image_costs_that_image_only(
+    cellseg, write_image, tmp_path, monkeypatch
+) -> None:
+    from cellseg_backends.watershed import WatershedSegmenter
+
+    paths = [write_image("a.tif"), write_image("b.tif", shape=(60, 96)), write_image("c.tif")]
+    real = WatershedSegmenter.segment
+
+    def fails(self, tile):
+        if tile.shape[2] == 96:
+            raise ZeroDivisionError("by the backend")
+        return real(self, tile)
+
+    monkeypatch.setattr(WatershedSegmenter, "segment", fails)
+    done = cellseg("run", *paths, "-o", tmp_path / "out", *D)
+    assert done.status == 1
+    assert "b: tile in row 1, column 1" in done.err
+    assert "WatershedSegmenter failed (ZeroDivisionError: by the backend)" in done.err
+    assert table(tmp_path / "out")["image"].unique().tolist() == ["a", "c"]
+
+
+def test_settings_come_from_a_file_and_options_come_first(cellseg, write_image, tmp_path) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        'nuclear = "DAPI"\nnuclear-diameter = 10\nexpand = 3\nwrite = ["csv"]\n'
+        '[set.csv]\nstyle = "cellseg"\n'
+    )
+    out = tmp_path / "out"
+    done = cellseg("run", write_image(), "-o", out, "--config", settings, "--expand", 1)
+    assert done.status == 0, done.err
+    record = json.loads((out / "run.json").read_text())["settings"]
+    assert (record["expand"], record["nuclear"], record["write"]) == (1, ["DAPI"], ["csv"])
+    assert table(out).columns[0] == "Reg"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nuclear = DAPI", "is not valid TOML"),
+        ("nuclaer = 'DAPI'", "there is no setting 'nuclaer'; did you mean 'nuclear'"),
+        ("tile = 'big'", "--tile is a whole number"),
+        ("write = 3", "expected names"),
+        ("[set]\nsegmenter = 3", "set.segmenter is a table of options"),
+    ],
+)
+def test_a_bad_settings_file_is_named(cellseg, write_image, tmp_path, text, message) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    done = cellseg("run", write_image(), "-o", tmp_path / "out", "--config", tmp_path / "bad.toml")
+    assert done.status == 2
+    assert message in done.err
+    assert "bad.toml" in done.err
+
+
+def test_channel_names_and_pixel_size_can_be_given(cellseg, tmp_path, write_image) -> None:
+    plain = tmp_path / "plain.tif"
+    tifffile.imwrite(plain, tifffile.imread(write_image()))
+    (tmp_path / "names.txt").write_text("Hoechst\nCD45\n")
+    out = tmp_path / "out"
+    done = cellseg(
+        "run", plain, "-o", out, "--channels", tmp_path / "names.txt", "--pixel-size", 0.25, *D
+    )
+    assert done.status == 0, done.err
+    frame = table(out)
+    assert list(frame.columns)[-3:] == ["area_um2", "Hoechst", "CD45"]
+    assert np.allclose(frame["area_um2"], frame["area"] / 16)
+    (tmp_path / "names.txt").write_text("Hoechst\n")
+    done = cellseg("run", plain, "-o", out, "--channels", tmp_path / "names.txt", *D)
+    assert done.status == 1
+    assert "1 channel names for 2 channels" in done.err
+
+
+def test_a_reference_sets_the_brightness_of_all(cellseg, write_image, tmp_path) -> None:
+    one = write_image("one.tif")
+    bright = tmp_path / "bright.ome.tif"
+    tifffile.imwrite(bright, tifffile.imread(one) * 4, photometric="minisblack", ome=True,
+                     metadata={"axes": "CYX", "Channel": {"Name": ["DAPI", "CD3"]}})  # fmt: skip
+    levels = []
+    for extra in ((), ("--reference", bright), ("--reference", bright, "--brightness", 2)):
+        out = tmp_path / f"out{len(levels)}"
+        assert cellseg("run", one, "-o", out, "--nuclear", "DAPI", *D, *extra).status == 0
+        levels.append(json.loads((out / "run.json").read_text())["brightness"])
+    assert levels[1]["levels"]["DAPI"] == pytest.approx(4 * levels[0]["levels"]["DAPI"])
+    assert levels[1]["source"] == str(bright)
+    assert (levels[1]["factor"], levels[2]["factor"]) == (1, 2)
+    done = cellseg("run", one, "-o", tmp_path / "x", "--reference", tmp_path / "no.tif", *D)
+    assert done.status == 1
+    assert "no.tif does not exist" in done.err
+
+
+def test_quiet_prints_warnings_and_failures_only(cellseg, write_image, tmp_path) -> None:
+    path = write_image()
+    quiet = cellseg("run", path, "-o", tmp_path / "a", "--nuclear", "DAPI", "--quiet", *D)
+    assert (quiet.status, quiet.out, quiet.err) == (0, "", "")
+    failed = cellseg("run", path, tmp_path / "no.tif", "-o", tmp_path / "b", "--quiet", *D)
+    assert failed.status == 1
+    assert "no.tif does not exist" in failed.err
+
+
+def test_results_that_are_not_part_of_this_run_are_pointed_out(
+    cellseg, write_image, tmp_path
+) -> None:
+    out = tmp_path / "out"
+    cellseg("run", write_image("one.tif"), "-o", out, *D)
+    done = cellseg("run", write_image("two.tif"), "-o", out, *D)
+    assert "also holds results that are not part of this run: one." in done.err
+    assert table(out)["image"].unique().tolist() == ["two"]
+
+
+def test_a_folder_of_channels_is_one_image_and_says_so(cellseg, tmp_path, write_image) -> None:
+    planes = tifffile.imread(write_image())
+    folder = tmp_path / "ROI1"
+    folder.mkdir()
+    for name, plane in zip(("DNA1_Ir191", "CD3_Er170"), planes, strict=True):
+        tifffile.imwrite(folder / f"{name}.tiff", plane)
+    out = tmp_path / "out"
+    done = cellseg("run", folder, "-o", out, "--nuclear", "DNA1", *D)
+    assert done.status == 0, done.err
+    assert (
+        "is one image, a channel a file (the nuclear channel DNA1 is its file DNA1_Ir191"
+        in done.err
+    )
+    assert list(table(out).columns)[-2:] == ["CD3_Er170", "DNA1_Ir191"]
+    as_images = cellseg("run", folder, "-o", tmp_path / "out2", "--layout", "images", *D)
+    assert as_images.status == 0
+    assert table(tmp_path / "out2")["image"].nunique() == 2
+
+
+def test_codex_tiles_have_their_place(cellseg, tmp_path, write_image) -> None:
+    planes = tifffile.imread(write_image())
+    folder = tmp_path / "codex"
+    folder.mkdir()
+    (folder / "channelNames.txt").write_text("DAPI\nCD3\n")
+    for col in (1, 2):
+        tifffile.imwrite(folder / f"reg001_X0{col}_Y01_Z05.tif", planes)
+    out = tmp_path / "out"
+    done = cellseg("run", folder, "-o", out, *D)
+    assert done.status == 0, done.err
+    frame = table(out)
+    assert frame["tile_col"].unique().tolist() == [1, 2]
+    assert (frame["tile_z"] == 5).all()
+    second = frame[frame["tile_col"] == 2]
+    assert np.allclose(second["absolute_x"], second["x"] + 80)
