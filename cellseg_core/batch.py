@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -34,99 +34,10 @@ from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import Writer
 from cellseg_core.provenance import environment
 from cellseg_core.reading import Source, find_sources
+from cellseg_core.reporting import Outcome, Reporter, Silent, Summary
 from cellseg_core.store import Store, atomic_write, fingerprint_input, key_of, output_error
 
-__all__ = ["Outcome", "Reporter", "Silent", "Summary", "run_batch"]
-
-
-class Reporter(Protocol):
-    """Tells the user how far a run is."""
-
-    def say(self, text: str) -> None:
-        """Show one line that is worth knowing."""
-        ...
-
-    def warn(self, text: str) -> None:
-        """Show a warning or a failure."""
-        ...
-
-    def images(self, done: int, total: int) -> None:
-        """Show how many images are done."""
-        ...
-
-    def step(self, image: str, step: str, done: int, total: int) -> None:
-        """Show how far one step of one image is."""
-        ...
-
-
-class Silent:
-    """A :class:`Reporter` that shows nothing."""
-
-    def say(self, text: str) -> None:
-        """Show nothing."""
-
-    def warn(self, text: str) -> None:
-        """Show nothing."""
-
-    def images(self, done: int, total: int) -> None:
-        """Show nothing."""
-
-    def step(self, image: str, step: str, done: int, total: int) -> None:
-        """Show nothing."""
-
-
-@attrs.frozen(kw_only=True)
-class Outcome:
-    """What became of one input.
-
-    Attributes
-    ----------
-    name
-        The image's name, and its folder in OUT; of an input that could not be opened, its path.
-    source
-        Path of the input.
-    state
-        ``done``, ``resumed`` (done by an earlier run) or ``failed``.
-    cells
-        How many cells were found.
-    error
-        Why it failed.
-    warnings
-        What the user should look at.
-    facts
-        What the pipeline decided, sizes and timings.
-    """
-
-    name: str
-    source: str
-    state: str
-    cells: int = 0
-    error: str | None = None
-    warnings: tuple[str, ...] = ()
-    facts: dict[str, Any] = attrs.field(factory=dict)
-
-
-@attrs.frozen(kw_only=True)
-class Summary:
-    """What became of a run.
-
-    ``brightness`` is None where no image could be read.
-    """
-
-    out: Path
-    outcomes: tuple[Outcome, ...]
-    brightness: Brightness | None
-    seconds: float
-
-    @property
-    def failed(self) -> list[Outcome]:
-        """Return the inputs that failed."""
-        return [outcome for outcome in self.outcomes if outcome.state == "failed"]
-
-    @property
-    def cells(self) -> int:
-        """Return the number of cells in all images."""
-        return sum(outcome.cells for outcome in self.outcomes)
+__all__ = ["run_batch"]
 
 
 @attrs.frozen(eq=False)

@@ -23,7 +23,7 @@ _WORDS = {
 
 
 class Console:
-    """A :class:`~cellseg_core.batch.Reporter` on stderr; a context manager.
+    """A :class:`~cellseg_core.reporting.Reporter` on stderr; a context manager.
 
     On a terminal it shows bars with rate and time left; elsewhere (a log file, a cluster job) one
     line for each image. With ``quiet`` only warnings and failures are shown.

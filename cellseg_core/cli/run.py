@@ -11,7 +11,7 @@ from cellseg_core.cli.options import config_from, run_options
 from cellseg_core.cli.progress import Console
 
 if TYPE_CHECKING:
-    from cellseg_core.batch import Summary
+    from cellseg_core.reporting import Summary
 
 __all__ = ["command", "summarise"]
 
