@@ -24,6 +24,7 @@ from cellseg_core.errors import ImageError, OutputError
 __all__ = ["Store", "atomic_write", "fingerprint_input", "key_of"]
 
 _EDGE_BYTES = 2**20
+_OF_ALL_IMAGES = ("cells.csv", "run.json")
 
 
 def fingerprint_input(path: Path) -> list[list[Any]]:
@@ -174,13 +175,16 @@ class Store:
         """Move the files in ``folder`` to ``OUT/<name>`` and record the image as done.
 
         Files of an earlier run of the image that were recorded, and are not among the new ones,
-        are removed; other files in the folder are not touched.
+        are removed; other files in the folder are not touched. The table and record of all images
+        go too: they would no longer fit, should the run end before they are written anew.
         """
         target = self.out / name
         before = self.record(name) or {}
         files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
         sizes = {file: path.stat().st_size for file, path in sorted(files.items())}
         try:
+            for summary in _OF_ALL_IMAGES:
+                (self.out / summary).unlink(missing_ok=True)
             self._record_path(name).unlink(missing_ok=True)
             for old in set(before.get("files", {})) - set(files):
                 (target / old).unlink(missing_ok=True)

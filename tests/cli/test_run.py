@@ -169,6 +169,7 @@ def test_after_a_crash_the_next_run_goes_on_and_ends_the_same(
     assert stopped.status == 130
     assert "Run the same command again" in stopped.err
     assert not (out / "c").exists(), "nothing half-written is in place"
+    assert not (out / "cells.csv").exists()
     monkeypatch.setattr(cellseg_io.csv_table.CsvWriter, "write", real)
     done = cellseg("run", *paths, "-o", out, *D)
     assert done.status == 0

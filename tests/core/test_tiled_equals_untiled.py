@@ -12,7 +12,6 @@ from cellseg_core.metrics import pairwise_iou
 from cellseg_core.protocols import Labels
 from cellseg_core.synthetic import simulate_tissue
 
-
 WHOLE = 10**6
 """Edge of a tile that takes every image whole."""
 
