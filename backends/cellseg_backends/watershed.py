@@ -3,7 +3,8 @@
 No training and no weights. Every step has a finite reach, so that a nucleus comes out the same in
 any tile that shows it with a margin of :attr:`WatershedSegmenter.halo`:
 
-1. smooth a little; above the image-wide threshold *and* above the box mean are provisional nuclei;
+1. lift dim nuclei (a power of the brightness) and smooth a little; what is above the image-wide
+   threshold *and* above the box mean is nucleus for now;
 2. their mean and that of the pixels between them, in a box around each pixel, give a local
    threshold (one step of Ridler and Calvard's iteration, done locally);
 3. a landscape: the distance to the edge of the bright cores (where a pixel is not darker than its
@@ -47,6 +48,7 @@ _TRUNCATE = 3.0
 _HOLE = 0.25
 _HOLE_IN_CORE = 0.1
 
+_GAMMA = 0.8  # lifts dim nuclei beside bright ones, in fluorescence
 _GLOBAL = 0.3  # image-wide threshold, between background (0) and nuclei (1)
 _NOISE = 4.0  # and in standard deviations of the smoothed background
 _OPENING = 0.8  # the threshold that opens nuclei, as a share of the one that draws their edges
@@ -192,8 +194,7 @@ def _fit(options: WatershedSegmenter, plane: _Plane, diameter: float) -> _Fitted
     dark_nuclei = options.polarity == "bright-field" or (
         options.polarity == "auto" and is_bright_field(values)
     )
-    if dark_nuclei:
-        values = 1 - values
+    values = _shown(values, dark_nuclei=dark_nuclei)
     background, foreground, noise = _levels(values, by_root=not dark_nuclei)
     min_contrast = options.min_contrast
     if min_contrast is None:
@@ -233,8 +234,7 @@ class _Fitted:
     def segment(self, plane: _Plane) -> Segmentation:
         if self.foreground - self.background <= _TINY:
             return Segmentation(np.zeros(plane.shape, np.int32), np.zeros(0, np.float32))
-        if self.dark_nuclei:
-            plane = 1 - plane
+        plane = _shown(plane, dark_nuclei=self.dark_nuclei)
         sigma = max(0.5, _SMOOTH * self.diameter)
         smooth = _gaussian(plane, sigma)
         nuclei, around, contrast = self._local_threshold(smooth, sigma)
@@ -307,6 +307,11 @@ class _Fitted:
         stays[0] = False
         number = np.where(stays, np.cumsum(stays), 0).astype(np.int32)
         return Segmentation(number[labels], np.clip(contrast[stays], 0, 1))
+
+
+def _shown(values: _Plane, *, dark_nuclei: bool) -> _Plane:
+    """Return brightness as nuclei are looked for: bright, and with the dim ones lifted."""
+    return np.float32(1) - values if dark_nuclei else values ** np.float32(_GAMMA)
 
 
 def _levels(values: _Plane, *, by_root: bool) -> tuple[float, float, float]:

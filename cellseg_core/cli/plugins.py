@@ -17,11 +17,12 @@ def command(as_json: bool) -> int:
     For each: its name, the package that brings it, and whether it can run here; if not, why, and
     the command that makes it run. Plugins that could not be loaded are listed too.
     """
+    from cellseg_core.component import KINDS
     from cellseg_core.plugins import load_plugins
 
     plugins = load_plugins()
     rows: list[dict[str, object]] = []
-    for entry in plugins.components:
+    for entry in sorted(plugins.components, key=lambda entry: KINDS.index(entry.kind)):
         reason = entry.missing()
         rows.append(
             {
