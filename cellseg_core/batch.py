@@ -35,7 +35,7 @@ from cellseg_core.protocols import Writer
 from cellseg_core.provenance import environment
 from cellseg_core.reading import Source, find_sources
 from cellseg_core.reporting import Outcome, Reporter, Silent, Summary
-from cellseg_core.store import Store, atomic_write, fingerprint_input, key_of, output_error
+from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
 
 __all__ = ["run_batch"]
 
@@ -73,28 +73,51 @@ def run_batch(
     """
     if not inputs:
         raise ConfigurationError("there is nothing to do: name at least one image or folder.")
+    if Path() in inputs:
+        raise ConfigurationError("an input is empty. To read the current folder, write ./ instead.")
+    config, plugins = config or RunConfig(), plugins or load_plugins()
     began, started = time.perf_counter(), datetime.now(UTC)
-    run = _Run.prepare(config or RunConfig(), plugins or load_plugins(), out, reporter or Silent())
-    jobs = run.select(run.open_all(inputs))
-    jobs, brightness = run.measure_brightness(jobs)
-    run.process_all(jobs, brightness, fresh=fresh)
-
-    outcomes = sorted(run.outcomes, key=lambda outcome: (outcome.name, outcome.source))
-    good = [outcome.name for outcome in outcomes if outcome.state != "failed"]
-    if "csv" in run.writers:
-        combine_tables([out / name / "cells.csv" for name in good], out / "cells.csv")
-    others = sorted(run.store.known() - set(good))
-    if others:
-        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        run.reporter.warn(f"{out} also holds results that are not part of this run: {shown}.")
-    summary = Summary(
-        out=out,
-        outcomes=tuple(outcomes),
-        brightness=brightness,
-        seconds=round(time.perf_counter() - began, 3),
-    )
-    atomic_write(out / "run.json", json.dumps(run.record(summary, inputs, started), indent=1))
+    pipeline, writers = _build(config, plugins)
+    with Store.open(out) as store:
+        run = _Run(config, plugins, pipeline, writers, store, reporter or Silent())
+        jobs, brightness = run.measure_brightness(run.select(run.open_all(inputs)))
+        run.process_all(jobs, brightness, fresh=fresh)
+        outcomes = sorted(run.outcomes, key=lambda outcome: (outcome.name, outcome.source))
+        summary = Summary(
+            out=out,
+            outcomes=tuple(outcomes),
+            brightness=brightness,
+            seconds=round(time.perf_counter() - began, 3),
+        )
+        run.finish(summary, inputs, started)
     return summary
+
+
+def _build(config: RunConfig, plugins: Plugins) -> tuple[Pipeline, dict[str, Writer]]:
+    """Build every component, so that wrong settings show before any work is done."""
+    config.check_options(plugins)
+    pipeline = Pipeline(
+        segmenter=config.segmenter,
+        expander=config.expander,
+        expand_by=config.expand,
+        compensator=config.compensator if config.compensate else None,
+        nuclear_diameter=config.nuclear_diameter,
+        min_size=config.min_size,
+        tile=config.tile,
+        overlap=config.overlap,
+        options={
+            "segmenter": config.options("segmenter", config.segmenter, plugins),
+            "expander": config.options("expander", config.expander, plugins),
+            "compensator": config.options("compensator", config.compensator, plugins),
+        },
+        plugins=plugins,
+    )
+    pipeline.build()
+    writers = {
+        name: plugins.build("writer", name, config.options("writer", name, plugins))
+        for name in config.write
+    }
+    return pipeline, writers
 
 
 @attrs.frozen(eq=False)
@@ -109,65 +132,79 @@ class _Run:
     reporter: Reporter
     outcomes: list[Outcome] = attrs.field(factory=list)
 
-    @classmethod
-    def prepare(cls, config: RunConfig, plugins: Plugins, out: Path, reporter: Reporter) -> _Run:
-        """Build every component, so that wrong settings show before any work is done."""
-        config.check_options(plugins)
-        pipeline = Pipeline(
-            segmenter=config.segmenter,
-            expander=config.expander,
-            expand_by=config.expand,
-            compensator=config.compensator if config.compensate else None,
-            nuclear_diameter=config.nuclear_diameter,
-            min_size=config.min_size,
-            tile=config.tile,
-            overlap=config.overlap,
-            options={
-                "segmenter": config.options("segmenter", config.segmenter, plugins),
-                "expander": config.options("expander", config.expander, plugins),
-                "compensator": config.options("compensator", config.compensator, plugins),
-            },
-            plugins=plugins,
-        )
-        pipeline.build()
-        writers = {
-            name: plugins.build("writer", name, config.options("writer", name, plugins))
-            for name in config.write
-        }
-        return cls(config, plugins, pipeline, writers, Store.open(out), reporter)
-
     def fail(self, name: str, path: Path, error: Exception) -> None:
         """Record and show that an input failed."""
         self.reporter.warn(f"FAILED {name}: {error}")
         self.outcomes.append(Outcome(name=name, source=str(path), state="failed", error=str(error)))
 
     def open_all(self, inputs: Sequence[Path]) -> list[_Job]:
-        """Return every image at the inputs, by name; a path that is given twice counts once."""
-        config = self.config
-        sources: dict[Path, Source] = {}
-        for path in inputs:
-            try:
-                for source in find_sources(path, self.plugins, config.layout, config.nuclear):
-                    sources.setdefault(source.path.resolve(), source)
-            except ImageError as error:
-                self.fail(str(path), path, error)
-        for note in dict.fromkeys(source.note for source in sources.values() if source.note):
-            self.reporter.say(note)
+        """Return every image at the inputs, by name; what is given twice counts once."""
         jobs: list[_Job] = []
-        for source in sources.values():
+        for source in self._sources(inputs):
             try:
                 jobs += [_Job(image, source) for image in self._images(source)]
             except (ImageError, ChannelError) as error:
                 self.fail(str(source.path), source.path, error)
+        jobs = self._without_parts(jobs)
         names = unique_names(
-            [job.image.name for job in jobs], [str(job.source.path) for job in jobs]
+            [job.image.name for job in jobs], [str(job.source.path.resolve()) for job in jobs]
         )
         named = []
         for job, name in zip(jobs, names, strict=True):
             renamed = f"{job.image.name!r} of {job.source.path} is called {name!r} here."
             notes = () if name == job.image.name else (renamed,)
             named.append(attrs.evolve(job, image=attrs.evolve(job.image, name=name), notes=notes))
+        self._spare_inputs(named)
         return sorted(named, key=lambda job: job.image.name)
+
+    def _sources(self, inputs: Sequence[Path]) -> list[Source]:
+        """Return what is to be read, sorted, without results of earlier runs into this folder."""
+        config = self.config
+        found: dict[Path, Source] = {}
+        results = 0
+        for path in sorted(set(inputs)):
+            if self.store.owns(path):
+                results += 1
+                continue
+            try:
+                for source in find_sources(path, self.plugins, config.layout, config.nuclear):
+                    found.setdefault(source.path.resolve(), source)
+            except ImageError as error:
+                self.fail(str(path), path, error)
+        sources = [found[path] for path in sorted(found)]
+        for note in dict.fromkeys(source.note for source in sources if source.note):
+            self.reporter.say(note)
+        if results:
+            self.reporter.say(
+                f"{results} of the inputs are results of an earlier run into {self.store.out}, and "
+                "are left out"
+            )
+        return sources
+
+    def _without_parts(self, jobs: Sequence[_Job]) -> list[_Job]:
+        """Leave out images whose files are all part of another image that is read too."""
+        kept: list[_Job] = []
+        taken: dict[Path, set[Path]] = {}
+        by_size = sorted(jobs, key=lambda job: -len(_files(job)))
+        for job in by_size:
+            own = job.source.path.resolve()
+            if any(_files(job) <= files for source, files in taken.items() if source != own):
+                self.reporter.say(f"{job.source.path} is a part of another image, and left out")
+                continue
+            taken.setdefault(own, set()).update(_files(job))
+            kept.append(job)
+        return kept
+
+    def _spare_inputs(self, jobs: Sequence[_Job]) -> None:
+        """Refuse to write results into a folder that an input lies in."""
+        folders = {(self.store.out / job.image.name).resolve() for job in jobs}
+        for job in jobs:
+            for file in _files(job):
+                if not folders.isdisjoint(file.parents):
+                    raise ConfigurationError(
+                        f"results would be written into {file.parent}, where the input {file.name} "
+                        "lies. Choose another folder with -o."
+                    )
 
     def _images(self, source: Source) -> list[Image]:
         """Return the images of a source, with the names and pixel size that the user gave."""
@@ -175,7 +212,7 @@ class _Run:
         images = source.read(self.plugins, config.options("reader", source.reader, self.plugins))
         if config.channels is not None:
             names = read_channel_names(config.channels)
-            images = [attrs.evolve(image, channels=names) for image in images]
+            images = [attrs.evolve(image, channels=names, color=False) for image in images]
         if config.pixel_size is not None:
             images = [attrs.evolve(image, pixel_size=config.pixel_size) for image in images]
         return images
@@ -241,8 +278,11 @@ class _Run:
         images = [image for source in sources for image in self._images(source)]
         if len(images) != 1:
             raise ImageError(f"--reference takes one image; {path} holds {len(images)}.")
-        numbers = [images[0].index(name) for name in channels]
-        return attrs.evolve(Brightness.of(images[0], numbers, factor), source=str(path))
+        numbers = {name: images[0].index(name) for name in channels}
+        measured = Brightness.of(images[0], numbers.values(), factor).levels
+        # The images may spell a channel in another way than the reference does.
+        levels = {name: measured[images[0].channels[n]] for name, n in numbers.items()}
+        return Brightness(levels, factor, str(path))
 
     def process_all(
         self, jobs: Sequence[_Job], brightness: Brightness | None, *, fresh: bool
@@ -288,9 +328,8 @@ class _Run:
         """Do one image, or find that it is done."""
         image = job.image
         facts = {
-            "path": str(job.source.path.resolve()),
-            "reader": job.source.reader,
-            "files": fingerprint_input(job.source.path),
+            "reader": f"{job.source.reader} of {self._origin(job.source.reader)}",
+            "files": fingerprint(_files(job)),
             "channels": list(image.channels),
             "shape": list(image.shape),
             "dtype": str(image.dtype),
@@ -318,7 +357,7 @@ class _Run:
                     {
                         "cells": len(result.table),
                         "warnings": notes,
-                        "input": facts,
+                        "input": {"path": str(job.source.path.resolve()), **facts},
                         "decided": dict(result.facts),
                     },
                 )
@@ -343,22 +382,54 @@ class _Run:
             try:
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always")
-                    writer.write(result, folder)
+                    written = writer.write(result, folder)
+            except OutputError:
+                raise
             except OSError as error:
-                raise output_error(folder, error) from error
+                raise output_error(self.store.out / result.image.name, error) from error
+            missing = [str(path) for path in written if not Path(path).is_file()]
+            if missing:
+                raise OutputError(
+                    f"{result.image.name}: {', '.join(missing)} should have been written by the "
+                    f"writer {name!r}, and is not there. Run the same command again."
+                )
             notes += [f"{name}: {warning.message}" for warning in caught]
         return notes
 
-    def record(self, summary: Summary, inputs: Sequence[Path], started: datetime) -> dict[str, Any]:
-        """Return what run.json holds."""
-        return {
+    def _origin(self, reader: str) -> str:
+        return self.plugins.find("reader", reader).origin
+
+    def finish(self, summary: Summary, inputs: Sequence[Path], started: datetime) -> None:
+        """Write the table and the record of all images, and point out what else is in the folder.
+
+        Where nothing was done, what an earlier run left stays as it is.
+        """
+        out = self.store.out
+        done = [outcome.name for outcome in summary.outcomes if outcome.state != "failed"]
+        if not done:
+            return
+        tables = [out / name / "cells.csv" for name in done]
+        if "csv" in (name.rpartition("/")[2] for name in self.writers):
+            combine_tables(tables, out / "cells.csv")
+        others = sorted(self.store.known() - set(done))
+        if others:
+            shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+            self.reporter.warn(f"{out} also holds results that are not part of this run: {shown}.")
+        brightness = summary.brightness
+        record = {
             **environment(),
             "started": started.isoformat(timespec="seconds"),
             "seconds": summary.seconds,
             "inputs": [str(path) for path in inputs],
             "settings": json.loads(json.dumps(attrs.asdict(self.config), default=str)),
             "components": self.config.components(self.plugins),
-            "brightness": None if summary.brightness is None else attrs.asdict(summary.brightness),
+            "brightness": None if brightness is None else attrs.asdict(brightness),
             "cells": summary.cells,
             "images": [attrs.asdict(outcome) for outcome in summary.outcomes],
         }
+        atomic_write(out / "run.json", json.dumps(record, indent=1))
+
+
+def _files(job: _Job) -> set[Path]:
+    """Return all files that an image is read from."""
+    return {path.resolve() for path in job.image.files or (job.source.path,)}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from cellseg_core.store import output_error
+from cellseg_core.store import atomic_file, output_error
 
 __all__ = ["combine_tables"]
 
@@ -27,28 +25,21 @@ def combine_tables(tables: Sequence[Path], target: Path) -> None:
     """
     headers = [_header(table) for table in tables]
     columns = list(dict.fromkeys(column for header in headers for column in header))
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        partial = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-                csv.writer(stream, lineterminator="\n").writerow(columns)
-                for table, header in zip(tables, headers, strict=True):
-                    with table.open(encoding="utf-8", newline="") as rows:
-                        if header == columns:
-                            next(rows)
-                            shutil.copyfileobj(rows, stream)
-                        else:
-                            writer = csv.DictWriter(stream, columns, "", lineterminator="\n")
-                            writer.writerows(csv.DictReader(rows))
-            partial.chmod(0o644)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise output_error(target, error) from error
+    with atomic_file(target) as stream:
+        csv.writer(stream, lineterminator="\n").writerow(columns)
+        for table, header in zip(tables, headers, strict=True):
+            with table.open(encoding="utf-8", newline="") as rows:
+                if header == columns:
+                    next(csv.reader(rows))
+                    shutil.copyfileobj(rows, stream)
+                else:
+                    writer = csv.DictWriter(stream, columns, "", lineterminator="\n")
+                    writer.writerows(csv.DictReader(rows))
 
 
 def _header(table: Path) -> list[str]:
-    with table.open(encoding="utf-8", newline="") as stream:
-        return next(csv.reader(stream), [])
+    try:
+        with table.open(encoding="utf-8", newline="") as stream:
+            return next(csv.reader(stream), [])
+    except OSError as error:
+        raise output_error(table, error) from error

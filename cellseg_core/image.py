@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
@@ -61,9 +63,11 @@ def _as_pixels(pixels: Any) -> LazyPixels:
 
 
 def _as_names(channels: Any) -> tuple[str, ...]:
-    if isinstance(channels, str):
-        return (channels,)
-    return () if channels is None else tuple(str(name) for name in channels)
+    if channels is None:
+        return ()
+    names = (channels,) if isinstance(channels, str) else channels
+    # A line break or another control character would break tables.
+    return tuple(re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", str(n)).strip() for n in names)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -90,6 +94,8 @@ class Image:
     color
         True where the channels are red, green and blue of one photograph (bright field) and not
         independent markers.
+    files
+        All files that the pixels come from; a change in one of them is noticed on resuming.
 
     Raises
     ------
@@ -114,6 +120,7 @@ class Image:
     axes: str = "CYX as given"
     position: Position = attrs.field(factory=Position)
     color: bool = False
+    files: tuple[Path, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         shape = tuple(int(n) for n in self.pixels.shape)
@@ -138,17 +145,21 @@ class Image:
                 f"(shape {shape}). The names are: {', '.join(self.channels)}. Give one name for "
                 "each channel, in the order of the image (--channels FILE, one name a line)."
             )
+        if not all(self.channels):
+            raise ChannelError(
+                f"{self.name}: channel {self.channels.index('') + 1} has an empty name. Name every "
+                "channel in a file for --channels."
+            )
         twice = sorted({name for name in self.channels if self.channels.count(name) > 1})
         if twice:
             raise ChannelError(
                 f"{self.name}: channel names must be unique; {', '.join(map(repr, twice))} "
                 "occurs more than once. Rename them in a file for --channels."
             )
-        if self.pixel_size is not None and not (
-            np.isfinite(self.pixel_size) and self.pixel_size > 0
-        ):
+        if self.pixel_size is not None and not 1e-4 <= self.pixel_size <= 1e4:
             raise ImageError(
-                f"{self.name}: a pixel size is a positive number of um; got {self.pixel_size}."
+                f"{self.name}: a pixel size is a positive number of um, between 0.0001 and "
+                f"10,000; got {self.pixel_size}."
             )
 
     @property

@@ -10,7 +10,8 @@ from pathlib import PurePath
 __all__ = ["safe_name", "unique_names"]
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
-_LONGEST = 120
+_OURS = ("cells.csv", "run.json", "report.html")
+_LONGEST_BYTES = 120
 
 
 def safe_name(name: str) -> str:
@@ -21,8 +22,9 @@ def safe_name(name: str) -> str:
     >>> safe_name("../a<b>:c.ome"), safe_name("con"), safe_name("")
     ('_a_b__c.ome', 'con_', 'image')
     """
-    safe = re.sub(r"[^\w .\-+()=,&]", "_", name).strip(" .")[:_LONGEST].rstrip(" .")
-    if _RESERVED.fullmatch(safe.split(".")[0]):
+    safe = re.sub(r"[^\w .\-+()=,&]", "_", name).strip(" .")
+    safe = safe.encode()[:_LONGEST_BYTES].decode(errors="ignore").rstrip(" .")
+    if _RESERVED.fullmatch(safe.split(".")[0]) or safe.casefold() in _OURS:
         return f"{safe}_"
     return safe or "image"
 

@@ -8,7 +8,17 @@ from typing import Any
 
 __all__ = ["environment"]
 
-_PACKAGES = ("cellseg-core", "numpy", "scipy", "scikit-image", "tifffile", "pandas", "pillow")
+_PACKAGES = (
+    "cellseg-core",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "tifffile",
+    "imagecodecs",
+    "pandas",
+    "pillow",
+    "fcswrite",
+)
 
 
 def environment() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from cellseg_core.plugins import Plugins, Registered, load_plugins
 
 __all__ = ["Source", "find_sources", "read_image", "read_images"]
 
-_CODEX_TILE = re.compile(r"reg\d+_x\d+_y\d+(_z\d+)?\.tiff?", re.IGNORECASE)
+_CODEX_TILE = re.compile(r"reg\d+_x\d+_y\d+(_z\d+)?(\.ome)?\.tiff?", re.IGNORECASE)
 _CODEX_CYCLE = re.compile(r"cyc\d+_reg\d+", re.IGNORECASE)
 
 
@@ -37,8 +37,7 @@ class Source:
         ImageError
             If it cannot be read, or the reader fails; the message has the path.
         """
-        if not self.path.exists():
-            raise ImageError(f"{self.path} does not exist. Check the spelling of the path.")
+        _check_exists(self.path)
         reader = plugins.build("reader", self.reader, options)
         try:
             images = list(reader.read(self.path))
@@ -70,8 +69,7 @@ def find_sources(
     ImageError
         If the path does not exist, no reader fits, or a folder holds no image.
     """
-    if not path.exists():
-        raise ImageError(f"{path} does not exist. Check the spelling of the path.")
+    _check_exists(path)
     if path.is_dir():
         claimed = _reader_for(path, plugins)
         if claimed is not None and claimed.name != "channels":
@@ -85,6 +83,16 @@ def find_sources(
             "Export the image as OME-TIFF, or install a package that reads it."
         )
     return [Source(path, reader.name)]
+
+
+def _check_exists(path: Path) -> None:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise ImageError(f"{path} does not exist. Check the spelling of the path.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{path} cannot be opened: {reason}. Check the path.") from error
 
 
 def _in_folder(folder: Path, plugins: Plugins, layout: str, nuclear: Sequence[str]) -> list[Source]:
@@ -103,6 +111,13 @@ def _in_folder(folder: Path, plugins: Plugins, layout: str, nuclear: Sequence[st
     if layout == "codex":
         tiles = [e for e in entries if _CODEX_TILE.fullmatch(e.name)]
         note = f"{folder} holds CODEX tiles ({note})"
+        others = [
+            entry.name
+            for entry in entries
+            if tiles and entry not in tiles and entry.is_file() and _reader_for(entry, plugins)
+        ]
+        if others:
+            note += f"; left out, since they are not: {', '.join(others[:10])}"
         return [Source(tile, "codex", note) for tile in tiles] or [Source(folder, "codex", note)]
     note = f"{folder} is a folder of images ({note})"
     found = [

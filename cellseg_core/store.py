@@ -13,33 +13,35 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import attrs
 
 from cellseg_core.errors import ImageError, OutputError
 
-__all__ = ["Store", "atomic_write", "fingerprint_input", "key_of"]
+__all__ = ["Store", "atomic_file", "atomic_write", "fingerprint", "key_of", "output_error"]
 
 _EDGE_BYTES = 2**20
 _OF_ALL_IMAGES = ("cells.csv", "run.json")
+_TEMPORARY = ".cellseg-"
 
 
-def fingerprint_input(path: Path) -> list[list[Any]]:
-    """Return what tells one state of a file or folder from another, without reading it whole.
+def fingerprint(files: Iterable[Path]) -> list[list[Any]]:
+    """Return what tells one state of some files from another, without reading them whole.
 
-    For each file: its name relative to ``path``, size in bytes, time of change in ns, and a hash
-    of its first and last megabyte.
+    For each file: its name and folder, size in bytes, time of change in ns, and a hash of its
+    first and last megabyte.
+
+    Raises
+    ------
+    ImageError
+        If a file cannot be read.
     """
-    files = (
-        sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        if path.is_dir()
-        else [path]
-    )
     rows: list[list[Any]] = []
-    for file in files:
+    for file in sorted(files):
         try:
             status = file.stat()
             digest = hashlib.sha256()
@@ -49,7 +51,7 @@ def fingerprint_input(path: Path) -> list[list[Any]]:
                 digest.update(stream.read(_EDGE_BYTES))
         except OSError as error:
             raise ImageError(f"{file} cannot be read: {error.strerror or error}") from error
-        name = file.relative_to(path).as_posix() if file != path else file.name
+        name = "/".join(file.parts[-2:])
         rows.append([name, status.st_size, status.st_mtime_ns, digest.hexdigest()])
     return rows
 
@@ -60,32 +62,35 @@ def key_of(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def atomic_write(path: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all.
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[IO[str]]:
+    """Give a text file (UTF-8) to write, which is at ``target`` whole or not at all.
 
     Raises
     ------
     OutputError
         If that is not possible: no permission, no space.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    partial = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # noqa: PTH101 - mkstemp's file is private
-        os.replace(name, path)  # noqa: PTH105 - the temporary file has no Path
+        try:
+            with partial.open("x", encoding="utf-8", newline="") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(name)  # noqa: PTH108 - the temporary file has no Path
-        raise output_error(path, error) from error
+        if isinstance(error, OutputError):
+            raise
+        raise output_error(target, error) from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def atomic_write(target: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all: see :func:`atomic_file`."""
+    with atomic_file(target) as stream:
+        stream.write(text)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
@@ -108,25 +113,47 @@ class Store:
     out: Path
 
     @classmethod
-    def open(cls, out: Path) -> Store:
-        """Return the store of ``out``, which is made if need be.
+    @contextlib.contextmanager
+    def open(cls, out: Path) -> Iterator[Store]:
+        """Give the store of ``out``, which is made if need be, to this process alone.
 
         Raises
         ------
         OutputError
-            If the folder cannot be made or written to.
+            If the folder cannot be made or written to, or another run is at work in it.
         """
+        from filelock import FileLock, Timeout
+
         store = cls(out)
         try:
             store._records.mkdir(parents=True, exist_ok=True)
-            # A crash leaves the folder of an unfinished image behind.
-            for left in store._work.glob("unfinished-*"):
-                shutil.rmtree(left)
-            with tempfile.TemporaryFile(dir=store._work):
-                pass
+            lock = FileLock(store._work / "lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputError(
+                f"another run is writing into {out}. Wait until it is done, or choose another "
+                "folder with -o."
+            ) from None
         except OSError as error:
             raise output_error(out, error) from error
-        return store
+        try:
+            store._sweep()
+            yield store
+        finally:
+            lock.release()
+
+    def _sweep(self) -> None:
+        """Remove what a crash left behind: folders of unfinished images, temporary files."""
+        try:
+            for left in self._work.glob("unfinished-*"):
+                shutil.rmtree(left)
+            for folder in (self.out, self._records):
+                for file in folder.glob(f"{_TEMPORARY}*"):
+                    file.unlink()
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+        except OSError as error:
+            raise output_error(self.out, error) from error
 
     @property
     def _work(self) -> Path:
@@ -152,11 +179,28 @@ class Store:
         record = self.record(name)
         if record is None or record.get("key") != key:
             return None
-        for file, size in record.get("files", {}).items():
+        files = record.get("files")
+        if not isinstance(files, dict) or not {"cells", "warnings", "decided"} <= set(record):
+            return None
+        for file, size in files.items():
             path = self.out / name / file
             if not path.is_file() or path.stat().st_size != size:
                 return None
         return record
+
+    def owns(self, path: Path) -> bool:
+        """Tell whether a file or folder is a result that was written here."""
+        try:
+            parts = path.resolve().relative_to(self.out.resolve()).parts
+        except ValueError:
+            return False
+        if not parts:
+            return False
+        if parts[0] == ".cellseg" or (len(parts) == 1 and parts[0] in _OF_ALL_IMAGES):
+            return True
+        record = self.record(parts[0])
+        files = {} if record is None else record.get("files", {})
+        return record is not None and (len(parts) == 1 or "/".join(parts[1:]) in files)
 
     def known(self) -> set[str]:
         """Return the names of all images that have a record."""
@@ -165,7 +209,10 @@ class Store:
     @contextlib.contextmanager
     def image_folder(self) -> Iterator[Path]:
         """Give a folder to write an image's files into, which :meth:`finish` puts in place."""
-        folder = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self._work))
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self._work))
+        except OSError as error:
+            raise output_error(self.out, error) from error
         try:
             yield folder
         finally:
@@ -185,9 +232,10 @@ class Store:
         try:
             for summary in _OF_ALL_IMAGES:
                 (self.out / summary).unlink(missing_ok=True)
-            self._record_path(name).unlink(missing_ok=True)
+            # Old files go before the record that knows them: a crash in between leaves none.
             for old in set(before.get("files", {})) - set(files):
                 (target / old).unlink(missing_ok=True)
+            self._record_path(name).unlink(missing_ok=True)
             for file, path in files.items():
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target / file)

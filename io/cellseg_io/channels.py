@@ -80,6 +80,7 @@ class ChannelFolderReader:
                 name=(folder.parent if folder.name.casefold() == "channels" else folder).name,
                 source=str(path),
                 axes="; ".join(notes),
+                files=tuple(files),
             )
         ]
 

@@ -95,8 +95,8 @@ class CodexReader:
     from ``channelNames.txt`` in the folder of the tiles or the one above.
 
     A tile's place in its region is the sum of the sizes, less the overlap, of the tiles before
-    it in its row and its column, as they are on disk; a tile that is missing counts with the size
-    of the tile itself.
+    it in its row and its column, as they are on disk; a tile that is missing or damaged counts
+    with the size of the tile itself.
     """
 
     overlap: int = attrs.field(default=0, converter=_as_overlap)
@@ -129,6 +129,7 @@ class CodexReader:
                     "raw acquisition are read through the folder that holds the CycN_regR folders."
                 )
             around = find_tiles(path.parent) if path.parent.is_dir() else []
+            _check_once([other for other in around if _place(other) == _place(tile)])
             return [self._tile(tile, _Sizes(self, around))]
         tiles = find_tiles(path)
         if tiles:
@@ -186,7 +187,11 @@ class _Sizes:
         # The best focus can lie at a different z in each tile.
         tile = next((tile for tile in here if tile.z == like.z), here[0])
         if tile not in self.known:
-            self.known[tile] = self.reader.open_tile(tile).shape
+            try:
+                self.known[tile] = self.reader.open_tile(tile).shape
+            except ImageError:
+                # It fails on its own, with its name; here it counts like one that is missing.
+                self.known[tile] = self.known[like]
         return self.known[tile]
 
     def origin(self, tile: CodexTile) -> tuple[float, float]:
@@ -201,10 +206,13 @@ class _Sizes:
         return float(y), float(x)
 
 
+def _place(tile: CodexTile) -> tuple[int, int, int, int]:
+    return tile.region, tile.row, tile.col, tile.z
+
+
 def _check_once(tiles: Sequence[CodexTile]) -> None:
     for one, other in itertools.pairwise(tiles):
-        place = (one.region, one.row, one.col, one.z)
-        if place == (other.region, other.row, other.col, other.z):
+        if _place(one) == _place(other):
             raise ImageError(
                 f"{one.path.name} and {other.path.name} in {one.path.parent} are the same tile; "
                 "take one of them out of the folder."

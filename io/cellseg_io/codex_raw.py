@@ -90,7 +90,14 @@ def read_raw(folder: Path, z: int | Projection | None = None) -> list[Image]:
 def _read_region(folder: Path, planes: list[RawPlane]) -> list[Image]:
     cycles = sorted({plane.cycle for plane in planes})
     channels = sorted({plane.channel for plane in planes})
-    found = {(p.tile, p.z, p.cycle, p.channel): p.path for p in planes}
+    found: dict[tuple[int, int, int, int], Path] = {}
+    for p in planes:
+        other = found.setdefault((p.tile, p.z, p.cycle, p.channel), p.path)
+        if other != p.path:
+            raise ImageError(
+                f"{other.name} and {p.path.name} in {p.path.parent} are the same plane; take one "
+                "of them out of the folder."
+            )
     wanted = [(cycle, channel) for cycle in cycles for channel in channels]
     names_file = names_beside(folder)
     if names_file is None:
@@ -127,6 +134,7 @@ def _read_region(folder: Path, planes: list[RawPlane]) -> list[Image]:
                         f"channels each; {note}"
                     ),
                     position=Position(region, 1, tile, z),
+                    files=tuple(files),
                 )
             )
     return images

@@ -68,6 +68,7 @@ class PictureReader:
                 source=str(path),
                 axes="; ".join([sentence, *notes]),
                 color=color,
+                files=(path,),
             )
         ]
 

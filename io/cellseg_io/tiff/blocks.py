@@ -34,6 +34,11 @@ class Block(Protocol):
         """Return the data type, with the byte order of the file."""
         ...
 
+    @property
+    def files(self) -> set[Path]:
+        """Return the files that hold the pixels."""
+        ...
+
     def window(
         self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
     ) -> NDArray[Any]:
@@ -56,6 +61,11 @@ class PlainBlock:
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+
+    @property
+    def files(self) -> set[Path]:
+        """Return the file that holds the pixels."""
+        return {self.path}
 
     def window(
         self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
@@ -168,6 +178,11 @@ class PagedBlock:
     def dtype(self) -> np.dtype[Any]:
         """Return the data type with the byte order of the first file."""
         return self.pages[0].dtype
+
+    @property
+    def files(self) -> set[Path]:
+        """Return the files that hold the pixels."""
+        return {page.path for page in self.pages}
 
     def window(
         self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice

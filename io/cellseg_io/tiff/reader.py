@@ -105,6 +105,7 @@ class TiffReader:
             source=str(path),
             axes="; ".join(filter(None, sentence)),
             color=color,
+            files=tuple(sorted({path, *block.files})),
         )
 
 
