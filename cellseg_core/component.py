@@ -29,6 +29,10 @@ def _check_factory(_: object, __: object, value: str) -> None:
         raise ValueError(f"a factory reads 'package.module:Class'; got {value!r}")
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _strings(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(values)
 
@@ -57,7 +61,7 @@ class Component:
 
     name: str = attrs.field(validator=_check_name)
     factory: str = attrs.field(validator=_check_factory)
-    description: str = ""
+    description: str = attrs.field(default="", converter=_one_line)
     requires: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     install: str = ""
     patterns: tuple[str, ...] = attrs.field(default=(), converter=_strings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,16 +27,34 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _optional_path(value: Any) -> Path | None:
-    return None if value in (None, "") else Path(value)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, (str, Path)):
+        raise ConfigurationError(f"expected the path of a file; got {value!r}")
+    return Path(value)
+
+
+def _name(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not (isinstance(value, str) and value):
+        raise ConfigurationError(f"{option_name(attribute)} is a name; got {value!r}")
+
+
+def _yes_or_no(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name} is true or false; got {value!r}")
 
 
 def _brightness(value: Any) -> float | str:
-    if value == "auto":
-        return "auto"
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return str(value)
+    if isinstance(value, str) and value != "auto":
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    kept: float | str = value
+    return kept
+
+
+_LARGEST = 10**9
 
 
 def _number(low: float, *, inclusive: bool = True, whole: bool = False) -> Any:
@@ -46,7 +63,7 @@ def _number(low: float, *, inclusive: bool = True, whole: bool = False) -> Any:
             return
         kinds = (int,) if whole else (int, float)
         good = isinstance(value, kinds) and not isinstance(value, bool)
-        if not (good and math.isfinite(value) and (value >= low if inclusive else value > low)):
+        if not (good and (value >= low if inclusive else value > low) and value <= _LARGEST):
             what = "whole number" if whole else "number"
             bound = f"of {low:g} or more" if inclusive else f"over {low:g}"
             raise ConfigurationError(f"{option_name(attribute)} is a {what} {bound}; got {value!r}")
@@ -127,7 +144,10 @@ class RunConfig:
         validator=_number(0, inclusive=False),
     )
     segmenter: str = _option(
-        DEFAULT_SEGMENTER, "What finds the nuclei; `cellseg plugins` lists them.", "NAME"
+        DEFAULT_SEGMENTER,
+        "What finds the nuclei; `cellseg plugins` lists them.",
+        "NAME",
+        validator=_name,
     )
     nuclear_diameter: float | None = _option(
         None,
@@ -156,9 +176,13 @@ class RunConfig:
     expand: float = _option(
         0, "Grow nuclei into cells by this many px (1 or 2 is usual).", "PX", validator=_number(0)
     )
-    expander: str = _option("sequential", "How nuclei are grown.", "NAME")
-    compensate: bool = _option(False, "Take out signal that bled in from neighbouring cells.")
-    compensator: str = _option("contact", "How bleed is taken out, with --compensate.", "NAME")
+    expander: str = _option("sequential", "How nuclei are grown.", "NAME", validator=_name)
+    compensate: bool = _option(
+        False, "Take out signal that bled in from neighbouring cells.", validator=_yes_or_no
+    )
+    compensator: str = _option(
+        "contact", "How bleed is taken out, with --compensate.", "NAME", validator=_name
+    )
     write: tuple[str, ...] = _option(
         ("csv", "fcs", "labels", "overlay"),
         "What to write for each image; `cellseg plugins` lists the writers.",
@@ -213,19 +237,23 @@ class RunConfig:
                     f"--set {owner}...: no component and no kind of component has this name; "
                     f"{nearest(owner, owners)}."
                 )
-            if owner in ("reader", "writer"):
-                known = plugins.accepted_by_kind("reader" if owner == "reader" else "writer")
-                for option in options:
-                    if option not in known:
-                        raise ConfigurationError(
-                            f"no {owner} has the option {option!r}; {nearest(option, known)}."
-                        )
+            known = plugins.accepted_by(owner)
+            for option in options:
+                if option not in known:
+                    raise ConfigurationError(
+                        f"no {owner} has the option {option!r}; {nearest(option, known)}."
+                    )
+                if option == "distance" and "expander" in (owner, *self._kinds(owner, plugins)):
+                    raise ConfigurationError("the distance to grow is set by --expand.")
+
+    def _kinds(self, name: str, plugins: Plugins) -> list[str]:
+        return [entry.kind for entry in plugins.components if entry.name == name]
 
     def components(self, plugins: Plugins) -> dict[Kind, dict[str, str]]:
         """Return the components that a run uses, by kind and name, with the package of each."""
         names: dict[Kind, Sequence[str]] = {
             "segmenter": [self.segmenter],
-            "expander": [self.expander] if self.expand else [],
+            "expander": [self.expander],
             "compensator": [self.compensator] if self.compensate else [],
             "writer": self.write,
         }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cellseg_core.errors import ImageError
 from cellseg_core.image import Image
 from cellseg_core.normalize import row_bands
+from cellseg_core.objects import compact
 from cellseg_core.table import CellTable
 
 __all__ = ["measure"]
@@ -56,33 +57,33 @@ def measure(
     image = image if isinstance(image, Image) else Image(image)
     labels = np.asarray(labels)
     _check(labels, image)
-    top = int(labels.max(initial=0))
-    areas = np.zeros(top + 1, np.int64)
-    centre = np.zeros((2, top + 1))
+    numbered, present = compact(labels)
+    count = present.size
+    areas = np.zeros(count + 1, np.int64)
+    centre = np.zeros((2, count + 1))
     for rows in row_bands(image.shape):
-        band = labels[rows]
+        band = numbered[rows]
         y, x = np.nonzero(band)
         ids = band[y, x]
-        areas += np.bincount(ids, minlength=top + 1)
-        centre[0] += np.bincount(ids, y + rows.start, top + 1)
-        centre[1] += np.bincount(ids, x, top + 1)
-    present = np.flatnonzero(areas)
-    means = np.empty((present.size, len(image.channels)))
+        areas += np.bincount(ids, minlength=count + 1)
+        centre[0] += np.bincount(ids, y + rows.start, count + 1)
+        centre[1] += np.bincount(ids, x, count + 1)
+    means = np.empty((count, len(image.channels)))
     for number in range(len(image.channels)):
-        means[:, number] = _means(image, number, labels, areas)[present]
+        means[:, number] = _means(image, number, numbered, areas)[1:]
         if progress is not None:
             progress(number + 1, len(image.channels))
-    on_edge = np.zeros(top + 1, bool)
-    for edge in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+    on_edge = np.zeros(count + 1, bool)
+    for edge in (numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1]):
         on_edge[edge] = True
     features: dict[str, NDArray[np.generic]] = {}
     if image.pixel_size is not None:
-        features["area_um2"] = areas[present] * image.pixel_size**2
+        features["area_um2"] = areas[1:] * image.pixel_size**2
     return CellTable(
         labels=present,
-        areas=areas[present],
-        centroids=(centre[:, present] / areas[present]).T,
-        touches_edge=on_edge[present],
+        areas=areas[1:],
+        centroids=(centre[:, 1:] / areas[1:]).T,
+        touches_edge=on_edge[1:],
         channels=image.channels,
         intensities=means,
         features=features,
@@ -95,7 +96,7 @@ def measure(
 def _means(
     image: Image, number: int, labels: NDArray[np.integer[Any]], areas: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the mean of one channel for every value up to the largest label."""
+    """Return the mean of one channel for each number of a cell, from 0."""
     totals = np.zeros(areas.size)
     counts = areas.copy()
     for rows in row_bands(image.shape):

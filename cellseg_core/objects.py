@@ -9,7 +9,33 @@ from numpy.typing import NDArray
 
 from cellseg_core.protocols import Labels
 
-__all__ = ["bounding_boxes", "in_reading_order", "tidy"]
+__all__ = ["bounding_boxes", "compact", "in_reading_order", "tidy"]
+
+
+def compact(labels: NDArray[np.integer[Any]]) -> tuple[Labels, NDArray[np.int64]]:
+    """Return ``labels`` with the ids 1..n in the order of their values, and the former ids.
+
+    ``ids[i]`` is what object ``i + 1`` was called. Work that needs memory for each possible id
+    then needs it for each id that there is.
+
+    >>> labels, ids = compact(np.array([[0, 2_000_000_000], [7, 7]]))
+    >>> labels.tolist(), ids.tolist()
+    ([[0, 2], [1, 1]], [7, 2000000000])
+    """
+    labels = np.asarray(labels)
+    top = int(labels.max(initial=0))
+    if top <= 2 * labels.size:
+        there = np.zeros(top + 1, bool)
+        there[labels] = True
+        there[0] = False
+        ids = np.flatnonzero(there)
+        number = np.cumsum(there, dtype=np.int32)
+        number[~there] = 0
+        return number[labels], ids
+    ids, inverse = np.unique(labels, return_inverse=True)
+    if ids[0] == 0:
+        return inverse.reshape(labels.shape).astype(np.int32), ids[1:].astype(np.int64)
+    return (inverse.reshape(labels.shape) + 1).astype(np.int32), ids.astype(np.int64)
 
 
 def tidy(labels: NDArray[np.integer[Any]]) -> Labels:

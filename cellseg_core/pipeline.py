@@ -9,14 +9,21 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.channels import nuclear_channels
+from cellseg_core.component import KINDS
 from cellseg_core.diameter import estimate_diameter
-from cellseg_core.errors import CellsegError, ConfigurationError, SegmentationError
+from cellseg_core.errors import (
+    CellsegError,
+    ConfigurationError,
+    SegmentationError,
+    nearest,
+)
 from cellseg_core.image import Image
 from cellseg_core.measure import measure
 from cellseg_core.normalize import Brightness, ScaledImage
@@ -180,7 +187,9 @@ class Pipeline:
         sample = scaled.sample()
         if not sample[0].any():
             names = ", ".join(image.channels[n] for n in scaled.nuclear)
-            warnings.append(f"the nuclear channel ({names}) is black in this image.")
+            warnings.append(
+                f"the nuclear channel ({names}) is black in this image: no value over 0."
+            )
         if self.nuclear_diameter is None:
             diameter, known_from = guess_diameter(scaled, sample)
         else:
@@ -210,7 +219,10 @@ class Pipeline:
         )
         watch.lap("measure")
         if built.compensator is not None:
-            table = _compensated(built.compensator, table, cells)
+            with catch_warnings(record=True) as caught:
+                simplefilter("always")
+                table = _compensated(built.compensator, table, cells)
+            warnings += [str(warning.message) for warning in caught]
             watch.lap("compensate")
         if not len(table):
             warnings.append("no cell was found.")
@@ -222,7 +234,7 @@ class Pipeline:
             "magnification": round(source.factor, 4),
             "tiles": len(tiles),
             "overlap_px": 2 * margin,
-            "removed_small": int(np.unique(stitched).size - 1 - len(table)),
+            "removed_small": int(np.count_nonzero(np.unique(stitched)) - len(table)),
             "seconds": watch.laps,
         }
         return Result(
@@ -239,6 +251,11 @@ class Pipeline:
     def build(self) -> Components:
         """Return the components, built: a wrong name or option shows before any work is done."""
         plugins = self.plugins or load_plugins()
+        for kind in self.options:
+            if kind not in KINDS:
+                raise ConfigurationError(
+                    f"options are given by kind; there is no kind {kind!r}: {nearest(kind, KINDS)}."
+                )
 
         def get(kind: Any, component: Any, **extra: Any) -> Any:
             if not isinstance(component, str):

@@ -8,6 +8,7 @@ behind them), *check* (are the packages of a component installed? nothing is imp
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -154,11 +155,18 @@ class Plugins:
         """Return the names of a component's options. Its code is imported for that."""
         return tuple(inspect.signature(self.find(kind, name).load()).parameters)
 
-    def accepted_by_kind(self, kind: Kind) -> tuple[str, ...]:
-        """Return the names of the options of all components of a kind that can run here."""
-        able = (entry for entry in self.of_kind(kind) if entry.missing() is None)
-        options = (self.accepted_options(kind, f"{e.origin}/{e.name}") for e in able)
-        return tuple(dict.fromkeys(option for names in options for option in names))
+    def accepted_by(self, owner: str) -> tuple[str, ...]:
+        """Return the options of all components of a kind, or of a name, that can run here."""
+        found: dict[str, None] = {}
+        for entry in self.components:
+            if owner not in (entry.kind, entry.name) or entry.missing() is not None:
+                continue
+            try:
+                found |= dict.fromkeys(inspect.signature(entry.load()).parameters)
+            except ComponentError:
+                # It is reported when it is asked for; the others work.
+                continue
+        return tuple(found)
 
     def build(self, kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> Any:
         """Return the component, constructed with ``options``.
@@ -281,7 +289,7 @@ def _say(error: BaseException) -> str:
 
 
 def _module_exists(name: str) -> bool:
-    """Tell whether a module can be found, without importing its parent packages."""
+    """Tell whether a module can be found; parents are imported for namespace packages alone."""
     path: Sequence[str] | None = None
     prefix = ""
     for part in name.split("."):
@@ -290,6 +298,9 @@ def _module_exists(name: str) -> bool:
         spec = next((spec for spec in finders if spec is not None), None)
         if spec is None:
             return False
+        if spec.origin is None:
+            # A namespace package: its folders are known only to its parent, once imported.
+            return importlib.util.find_spec(name) is not None
         path = spec.submodule_search_locations
         if path is None and prefix != name:
             return False

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import SegmentationError
-from cellseg_core.objects import bounding_boxes, tidy
+from cellseg_core.objects import bounding_boxes, compact, tidy
 from cellseg_core.protocols import Labels, Segmentation
 from cellseg_core.tiling import Tile
 
@@ -69,10 +69,8 @@ def tile_objects(tile: Tile, found: Segmentation, shape: tuple[int, int]) -> Til
         scores than labels were given.
     """
     _check(found, tile.window.shape)
-    present = np.unique(found.labels)
-    present = present[present > 0]
-    compact = np.searchsorted(present, found.labels) + 1
-    labels = tidy(np.where(found.labels > 0, compact, 0))
+    numbered, present = compact(found.labels)
+    labels = tidy(numbered)
     count = present.size
     scores = np.full(count, np.nan)
     if found.scores is not None and count:

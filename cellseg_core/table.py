@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -82,13 +82,22 @@ class CellTable:
     def __len__(self) -> int:
         return int(self.labels.size)
 
-    def channel_columns(self) -> dict[str, str]:
+    def channel_columns(self, taken: Iterable[str] = ()) -> dict[str, str]:
         """Return the column name of each channel: its own, unless another column has that name.
 
-        A channel called ``area``, for example, becomes ``area:mean``.
+        A channel called ``area``, for example, becomes ``area:mean``. ``taken`` are further names
+        that are in use.
         """
-        taken = {*FIXED_COLUMNS, *self.features}
-        return {name: f"{name}:mean" if name in taken else name for name in self.channels}
+        names = {*FIXED_COLUMNS, *self.features, *taken}
+        columns = {}
+        for channel in self.channels:
+            column = channel
+            others = set(self.channels) - {channel}
+            while {column, f"{column}:uncompensated"} & (names | others):
+                column += ":mean"
+            names |= {column, f"{column}:uncompensated"}
+            columns[channel] = column
+        return columns
 
     def columns(self) -> dict[str, NDArray[np.generic]]:
         """Return every numeric column (all but ``image``) by name, in the order of the table."""
@@ -113,7 +122,7 @@ class CellTable:
         for index, channel in enumerate(self.channels):
             columns[names[channel]] = self.intensities[:, index]
             if self.uncompensated is not None:
-                columns[f"{channel}:uncompensated"] = self.uncompensated[:, index]
+                columns[f"{names[channel]}:uncompensated"] = self.uncompensated[:, index]
         return columns
 
     def to_pandas(self) -> pd.DataFrame:

@@ -44,6 +44,7 @@ def command(file: Path | None) -> int:
 def default_toml(plugins: Any) -> str:
     """Return the text of the file. Settings without a default are commented out."""
     from cellseg_core.config import RunConfig, as_toml
+    from cellseg_core.errors import ComponentError
 
     lines = [
         "# Settings for `cellseg run --config FILE`. Every value here is the default.",
@@ -66,14 +67,17 @@ def default_toml(plugins: Any) -> str:
         "",
     ]
     for entry in plugins.components:
-        if entry.missing() is not None:
+        try:
+            component = entry.load()
+        except ComponentError as error:
+            lines += [*_comment(f"Left out: {error}"), ""]
             continue
-        options = inspect.signature(entry.load()).parameters
+        options = inspect.signature(component).parameters
         # The distance to grow is the setting `expand`.
         shown = [o for n, o in options.items() if (entry.kind, n) != ("expander", "distance")]
         if not shown:
             continue
-        texts = _parameter_texts(entry.load())
+        texts = _parameter_texts(component)
         lines += [f"[set.{entry.name}]  # {entry.kind}: {entry.component.description}"]
         for option in shown:
             lines += _comment(texts.get(option.name, ""))

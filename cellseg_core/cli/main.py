@@ -101,6 +101,8 @@ def main() -> None:
         # The reader of our output, for example `head`, has seen enough.
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        _stop(f"Error: {error}", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from cellseg_core.pipeline import Result
+    from cellseg_core.table import CellTable
 
 __all__ = ["CsvWriter"]
 
@@ -46,15 +47,17 @@ class CsvWriter:
     def write(self, result: Result, folder: Path) -> list[Path]:
         """Write the table and return its path."""
         path = folder / "cells.csv"
-        frame = result.table.to_pandas()
-        if self.style == "cellseg":
-            frame = _original(frame, list(result.table.channel_columns().values()))
+        table = result.table
+        frame = _original(table) if self.style == "cellseg" else table.to_pandas()
         frame.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
         return [path]
 
 
-def _original(frame: pd.DataFrame, channels: list[str]) -> pd.DataFrame:
+def _original(table: CellTable) -> pd.DataFrame:
     import pandas as pd
 
-    columns = {name: frame[ours] for name, ours in _CELLSEG.items()}
-    return pd.DataFrame({**columns, **{name: frame[name] for name in channels}})
+    columns = table.columns()
+    channels = zip(table.channel_columns(_CELLSEG).values(), table.intensities.T, strict=True)
+    return pd.DataFrame(
+        {**{name: columns[ours] for name, ours in _CELLSEG.items()}, **dict(channels)}
+    )

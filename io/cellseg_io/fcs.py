@@ -55,7 +55,17 @@ class FcsWriter:
             for name, values in table.columns().items()
             if not (values.dtype.kind == "f" and np.isnan(values).all())
         }
+        left_out = [name for name in table.columns() if name not in (*columns, "score")]
+        if left_out:
+            warnings.warn(
+                f"columns without any value are left out: {', '.join(left_out)}.", stacklevel=2
+            )
         data = np.stack(list(columns.values()), axis=1)
+        if np.abs(np.where(np.isnan(data), 0, data)).max() > np.finfo(np.float32).max:
+            raise OutputError(
+                f"{table.image}: FCS holds numbers up to 3.4e38, and a channel has larger ones. "
+                "Leave fcs out of --write, or divide the image by a constant."
+            )
         missing = np.isnan(data)
         if missing.any():
             names_in_order = np.array(list(columns))
@@ -96,8 +106,9 @@ def _ascii_names(names: Sequence[str]) -> list[str]:
     plain = []
     for name in names:
         ascii_name = "".join(map(_ascii, name)) or "unnamed"
-        # A value may neither be empty nor begin with the delimiter of values.
+        # A value may neither begin nor end with the delimiter of values.
         ascii_name = f"_{ascii_name}" if ascii_name.startswith("/") else ascii_name
+        ascii_name = f"{ascii_name}_" if ascii_name.endswith("/") else ascii_name
         number, unique = 2, ascii_name
         while unique in seen:
             unique, number = f"{ascii_name}_{number}", number + 1

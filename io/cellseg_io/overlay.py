@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+
+from cellseg_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
@@ -18,6 +21,17 @@ __all__ = ["OverlayWriter"]
 # Seen by people of any colour vision on gray: orange for nuclei, blue for grown cells.
 _NUCLEUS = (255, 170, 0)
 _CELL = (60, 160, 255)
+
+
+def _at_least(low: float, kind: Any) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not isinstance(value, kind) or isinstance(value, bool) or not low <= value < math.inf:
+            whole = "whole number" if kind is int else "number"
+            raise ConfigurationError(
+                f"overlay.{attribute.name} is a {whole} of {low:g} or more; got {value!r}"
+            )
+
+    return check
 
 
 @attrs.frozen
@@ -37,9 +51,9 @@ class OverlayWriter:
         Exponent that lifts dim nuclei into sight; 1 shows the brightness scale as it is.
     """
 
-    longest: int = attrs.field(default=4096, validator=attrs.validators.ge(64))
-    nucleus: float = attrs.field(default=30, validator=attrs.validators.gt(0))
-    gamma: float = attrs.field(default=0.6, validator=attrs.validators.gt(0))
+    longest: int = attrs.field(default=4096, validator=_at_least(64, int))
+    nucleus: float = attrs.field(default=30, validator=_at_least(1, (int, float)))
+    gamma: float = attrs.field(default=0.6, validator=_at_least(0.01, (int, float)))
 
     def write(self, result: Result, folder: Path) -> list[Path]:
         """Write the picture and return its path."""

@@ -6,6 +6,7 @@ each other in proportion to the border that they share.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -16,9 +17,11 @@ from cellseg_core.errors import ImageError
 from cellseg_core.protocols import Labels
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+    from scipy.sparse import csc_array, csr_array
 
 __all__ = ["ContactCompensator", "compensate", "contact_matrix"]
+
+_MANY = 10_000_000
 
 
 def contact_matrix(labels: NDArray[np.integer[Any]]) -> csr_array[np.float64]:
@@ -46,8 +49,13 @@ def contact_matrix(labels: NDArray[np.integer[Any]]) -> csr_array[np.float64]:
             "a label image has the axes (Y, X) and integers of 0 or more; got "
             f"{labels.dtype} of shape {labels.shape}"
         )
-    labels = labels.astype(np.int64)
     count = int(labels.max(initial=0))
+    if count > max(labels.size, _MANY):
+        raise ImageError(
+            f"a contact matrix has a row for each id from 1 to the largest, which is {count} in an "
+            f"image of {labels.size} pixels. Renumber the cells 1..N first."
+        )
+    labels = labels.astype(np.int64)
     border = np.zeros(labels.shape, bool)
     pairs = []
     for here, there in (
@@ -75,8 +83,9 @@ def compensate(
 ) -> NDArray[np.float64]:
     """Return the means X (N, K) that solve ``contact_matrix(labels) @ X = means``, cut at 0.
 
-    Cells without contact keep their means. A channel in which a cell has no mean (NaN) is solved
-    without that cell, and the cell stays NaN.
+    Where that has no unique solution, a warning says so and the one of least squares with the
+    smallest values is taken. Cells without contact keep their means. A channel in which a cell has
+    no mean (NaN) is solved without that cell, and the cell stays NaN.
 
     Raises
     ------
@@ -86,8 +95,6 @@ def compensate(
     >>> compensate(np.array([[1, 1, 2, 0, 3]]), np.array([[10.0], [5.0], [7.0]])).tolist()
     [[10.0], [0.0], [7.0]]
     """
-    from scipy.sparse.linalg import splu
-
     values = np.asarray(means).astype(np.float64)
     matrix = contact_matrix(labels)
     count = int(np.asarray(labels).max(initial=0))
@@ -105,9 +112,24 @@ def compensate(
         channels = (known == cells[:, np.newaxis]).all(axis=0)
         system = matrix[cells][:, cells].tocsc()
         if system.shape[0]:
-            solved = splu(system).solve(values[np.ix_(cells, channels)])
+            solved = _solve(system, values[np.ix_(cells, channels)])
             result[np.ix_(cells, channels)] = np.maximum(solved, 0)
     return result
+
+
+def _solve(system: csc_array[np.float64], means: NDArray[np.float64]) -> NDArray[np.float64]:
+    from scipy.sparse.linalg import lsqr, splu
+
+    try:
+        return np.asarray(splu(system).solve(means), np.float64)
+    except RuntimeError:
+        # Cells that share all their borders: their signals cannot be told apart.
+        warnings.warn(
+            "the bleed between some cells has no unique solution (does a cell enclose another?); "
+            "the smallest one was taken.",
+            stacklevel=3,
+        )
+        return np.stack([lsqr(system, column, atol=1e-12, btol=1e-12)[0] for column in means.T], 1)
 
 
 @attrs.frozen

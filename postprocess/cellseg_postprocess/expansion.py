@@ -7,6 +7,7 @@ are numbered.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import ConfigurationError, ImageError
+from cellseg_core.objects import compact
 from cellseg_core.protocols import Labels
 
 __all__ = [
@@ -53,12 +55,13 @@ def expand_sequential(labels: NDArray[np.integer[Any]], distance: int = 1) -> La
     >>> expand_sequential(np.array([[0, 1, 0, 0, 2, 0]]), 2).tolist()
     [[1, 1, 1, 2, 2, 2]]
     """
-    grown, steps = _checked(labels), _whole(distance)
+    grown, ids = _checked(labels)
     claims = _Claims(grown)
     cross = ((-1, 0), (0, -1), (0, 1), (1, 0))
-    for _ in range(steps):
-        grown = claims.settle(grown, grown, cross)
-    return grown
+    # After that many steps a single pixel has filled the image.
+    for _ in range(min(_whole(distance), sum(grown.shape))):
+        grown = claims.settle(grown, cross)
+    return ids[grown]
 
 
 def expand_standard(labels: NDArray[np.integer[Any]], distance: int = 1) -> Labels:
@@ -79,10 +82,16 @@ def expand_standard(labels: NDArray[np.integer[Any]], distance: int = 1) -> Labe
     >>> expand_standard(np.array([[0, 1, 0, 0, 2, 0]]), 2).tolist()
     [[1, 1, 1, 2, 2, 2]]
     """
-    checked, steps = _checked(labels), _whole(distance)
-    reach = range(-steps, steps + 1)
-    diamond = tuple((y, x) for y in reach for x in reach if 0 < abs(y) + abs(x) <= steps)
-    return _Claims(checked).settle(checked, checked, diamond)
+    nuclei, ids = _checked(labels)
+    steps = _whole(distance)
+    height, width = nuclei.shape
+    diamond = (
+        (y, x)
+        for y in range(-min(steps, height - 1), min(steps, height - 1) + 1)
+        for x in range(-min(steps - abs(y), width - 1), min(steps - abs(y), width - 1) + 1)
+        if (y, x) != (0, 0)
+    )
+    return ids[_Claims(nuclei).settle(nuclei, diamond)]
 
 
 def expand_voronoi(labels: NDArray[np.integer[Any]], distance: float = 1) -> Labels:
@@ -102,9 +111,10 @@ def expand_voronoi(labels: NDArray[np.integer[Any]], distance: float = 1) -> Lab
 
     if not 0 <= distance < math.inf:
         raise ConfigurationError(f"a distance to grow is 0 or more px; got {distance}")
+    nuclei, ids = _checked(labels)
     # Its type says int; it takes any distance.
-    grown: Labels = expand_labels(_checked(labels), distance)  # pyright: ignore[reportArgumentType]
-    return grown
+    grown: Labels = expand_labels(nuclei, distance)  # pyright: ignore[reportArgumentType]
+    return ids[grown]
 
 
 @attrs.frozen
@@ -172,9 +182,7 @@ class _Claims:
         first[ids[::-1]] = (y * nuclei.shape[1] + x)[::-1]
         self._first = first
 
-    def settle(
-        self, labels: Labels, claimants: Labels, offsets: tuple[tuple[int, int], ...]
-    ) -> Labels:
+    def settle(self, labels: Labels, offsets: Iterable[tuple[int, int]]) -> Labels:
         """Return ``labels`` with each background pixel given to a label at one of ``offsets``."""
         height, width = labels.shape
         rows, columns = np.nonzero(labels == 0)
@@ -183,7 +191,7 @@ class _Claims:
         for dy, dx in offsets:
             y, x = rows + dy, columns + dx
             inside = np.flatnonzero((y >= 0) & (y < height) & (x >= 0) & (x < width))
-            claim = claimants[y[inside], x[inside]]
+            claim = labels[y[inside], x[inside]]
             inside, claim = inside[claim > 0], claim[claim > 0]
             away = (rows[inside] - self._y[claim]) ** 2 + (columns[inside] - self._x[claim]) ** 2
             wins = (away < nearest[inside]) | (
@@ -196,11 +204,18 @@ class _Claims:
         return grown
 
 
-def _checked(labels: NDArray[Any]) -> Labels:
+def _checked(labels: NDArray[Any]) -> tuple[Labels, Labels]:
+    """Return the label image with the ids 1..n, and an array that turns them back."""
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
         raise ImageError(
             "a label image has the axes (Y, X) and integers of 0 or more; got "
             f"{labels.dtype} of shape {labels.shape}"
         )
-    return labels.astype(np.int32)
+    if labels.max(initial=0) > np.iinfo(np.int32).max:
+        raise ImageError(
+            f"ids go up to 2,147,483,647; this label image has {labels.max()}. Renumber it, for "
+            "example with skimage.segmentation.relabel_sequential."
+        )
+    numbered, ids = compact(labels)
+    return numbered, np.concatenate([[0], ids]).astype(np.int32)

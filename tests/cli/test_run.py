@@ -195,7 +195,10 @@ def test_an_image_without_cells_is_done_and_warned_of(cellseg, write_image, tmp_
     out = tmp_path / "out"
     done = cellseg("run", black, dim, "-o", out, *D)
     assert done.status == 0
-    assert "black: the nuclear channel (channel_1) is black in this image." in done.err
+    assert (
+        "black: the nuclear channel (channel_1) is black in this image: no value over 0."
+        in done.err
+    )
     assert "black: no cell was found." in done.err
     assert table(out)["image"].unique().tolist() == ["image"]
     again = cellseg("run", black, dim, "-o", out, *D)
@@ -282,9 +285,14 @@ def test_black_everywhere_is_an_error_that_asks_for_the_channel(cellseg, tmp_pat
         (("--segmenter", "watershet"), "no segmenter named 'watershet'; did you mean 'watershed'"),
         (("--expander", "x", "--expand", 1), "there is no expander named 'x'"),
         (("--write", "csv,xlsx"), "there is no writer named 'xlsx'"),
-        (("--set", "segmenter.polaroty=1"), "no option 'polaroty'; did you mean 'polarity'"),
+        (("--set", "segmenter.polaroty=1"), "has the option 'polaroty'; did you mean 'polarity'"),
         (("--set", "segmenter.polarity=purple"), "polarity"),
         (("--set", "segmentor.x=1"), "did you mean 'segmenter'"),
+        (("--set", "contact.foo=1"), "no contact has the option 'foo'"),
+        (("--expander", "nope"), "there is no expander named 'nope'"),
+        (("--set", "expander.distance=7"), "the distance to grow is set by --expand"),
+        (("--set", "overlay.longest=64.5"), "overlay.longest is a whole number"),
+        (("--pixel-size", "1e12"), "--pixel-size is a number over 0"),
         (("--set", "nonsense"), "--set takes KIND.OPTION=VALUE"),
         (("--set", "writer.styl=x"), "no writer has the option 'styl'; did you mean 'style'"),
         (("--expand", -1), "--expand is a number of 0 or more; got -1"),
@@ -388,6 +396,11 @@ def test_settings_come_from_a_file_and_options_come_first(cellseg, write_image, 
         ("nuclear = DAPI", "is not valid TOML"),
         ("nuclaer = 'DAPI'", "there is no setting 'nuclaer'; did you mean 'nuclear'"),
         ("tile = 'big'", "--tile is a whole number"),
+        ("segmenter = 5", "--segmenter is a name; got 5"),
+        ("compensate = 'no'", "compensate is true or false; got 'no'"),
+        ("channels = 5", "expected the path of a file; got 5"),
+        ("brightness = true", "--brightness is a number over 0; got True"),
+        ("tile = 1" + "0" * 400, "--tile is a whole number"),
         ("write = 3", "expected names"),
         ("[set]\nsegmenter = 3", "set.segmenter is a table of options"),
     ],
