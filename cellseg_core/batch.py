@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from cellseg_core.reporting import Outcome, Reporter, Silent, Summary
 from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
 
 __all__ = ["run_batch"]
+
+_DIM = 0.05
 
 
 @attrs.frozen(eq=False)
@@ -134,8 +136,11 @@ class _Run:
 
     def fail(self, name: str, path: Path, error: Exception) -> None:
         """Record and show that an input failed."""
-        self.reporter.warn(f"FAILED {name}: {error}")
-        self.outcomes.append(Outcome(name=name, source=str(path), state="failed", error=str(error)))
+        reason = str(error).removeprefix(f"{name}: ")
+        self.reporter.warn(
+            f"FAILED {reason}" if reason.startswith(str(path)) else f"FAILED {path}: {reason}"
+        )
+        self.outcomes.append(Outcome(name=name, source=str(path), state="failed", error=reason))
 
     def open_all(self, inputs: Sequence[Path]) -> list[_Job]:
         """Return every image at the inputs, by name; what is given twice counts once."""
@@ -239,11 +244,12 @@ class _Run:
                 expected[job.image.channels[number]] += math.prod(job.image.shape)
         tails = {name: UpperPercentile(count) for name, count in expected.items()}
         kept = []
+        own_levels: dict[str, Mapping[str, float]] = {}
         for done, job in enumerate(jobs):
             self.reporter.step(job.image.name, "brightness", done, len(jobs))
             try:
                 own = channel_tails(job.image, job.channels, expected)
-                Brightness.from_tails(own, source=job.image.name)
+                own_levels[job.image.name] = Brightness.from_tails(own, 1, job.image.name).levels
             except ImageError as error:
                 self.fail(job.image.name, job.source.path, error)
                 continue
@@ -257,6 +263,7 @@ class _Run:
             return kept, self._reference_brightness(self.config.reference, tails, factor)
         seen = {name: tail for name, tail in tails.items() if tail.count}
         brightness = Brightness.from_tails(seen, factor)
+        self._warn_of_dim_images(own_levels, brightness)
         if not any(brightness.levels.values()):
             for job in kept:
                 channels = ", ".join(job.image.channels[number] for number in job.channels)
@@ -270,6 +277,18 @@ class _Run:
                 )
             return [], brightness
         return kept, brightness
+
+    def _warn_of_dim_images(
+        self, own_levels: Mapping[str, Mapping[str, float]], shared: Brightness
+    ) -> None:
+        for name, levels in own_levels.items():
+            for channel, level in levels.items():
+                if 0 < level < _DIM * shared.levels[channel]:
+                    self.reporter.warn(
+                        f"{name}: {channel} is {shared.levels[channel] / level:.0f} times dimmer "
+                        "than in the other images, with which it shares one brightness scale. If "
+                        "it is of another kind, run it on its own."
+                    )
 
     def _reference_brightness(
         self, path: Path, channels: Iterable[str], factor: float
@@ -414,7 +433,11 @@ class _Run:
         others = sorted(self.store.known() - set(done))
         if others:
             shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-            self.reporter.warn(f"{out} also holds results that are not part of this run: {shown}.")
+            self.reporter.warn(
+                f"{out} also holds results that are not part of this run: {shown}. cells.csv and "
+                "run.json hold this run alone; to have all in one table, give all images in one "
+                "command."
+            )
         brightness = summary.brightness
         record = {
             **environment(),

@@ -12,10 +12,10 @@ from cellseg_core.errors import ChannelError, nearest
 if TYPE_CHECKING:
     from cellseg_core.image import Image
 
-__all__ = ["find_channel", "nuclear_channels", "read_channel_names"]
+__all__ = ["NUCLEAR_STAIN", "find_channel", "nuclear_channels", "read_channel_names"]
 
 # Stains of DNA and chromatin, in the order in which they are taken.
-_NUCLEAR = re.compile(
+NUCLEAR_STAIN = re.compile(
     r"(dapi|hoechst|draq|dna|syto|nuclei|nuclear|nucleus|histone|h3)", re.IGNORECASE
 )
 
@@ -75,7 +75,7 @@ def nuclear_channels(image: Image, names: Sequence[str] = ()) -> tuple[tuple[int
     if image.color:
         return tuple(range(len(image.channels))), "a photograph: the mean of its colours"
     for number, channel in enumerate(image.channels):
-        if _NUCLEAR.match(channel):
+        if NUCLEAR_STAIN.match(channel):
             return (number,), f"no nuclear channel was named; {channel!r} looks like one"
     raise ChannelError(
         f"{image.name}: which channel shows the nuclei? Name it with --nuclear NAME. "
@@ -99,8 +99,9 @@ def read_channel_names(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ChannelError(
-            f"the channel names in {path} cannot be read ({error}). Give a text file (UTF-8) "
+            f"the channel names in {path} cannot be read ({reason}). Give a text file (UTF-8) "
             "with one name a line."
         ) from error
     lines = [line.strip() for line in lines if line.strip()]

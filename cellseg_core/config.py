@@ -81,8 +81,11 @@ def _one_of(*choices: str) -> Any:
     return check
 
 
-def _option(default: Any, help_text: str, metavar: str = "", **kwargs: Any) -> Any:
-    return attrs.field(default=default, metadata={"help": help_text, "metavar": metavar}, **kwargs)
+def _option(
+    default: Any, help_text: str, metavar: str = "", *, example: str = "", **kwargs: Any
+) -> Any:
+    metadata = {"help": help_text, "metavar": metavar, "example": example}
+    return attrs.field(default=default, metadata=metadata, **kwargs)
 
 
 def option_name(attribute: attrs.Attribute[Any]) -> str:
@@ -116,12 +119,14 @@ class RunConfig:
         "Needed unless the image has one channel or one with a name like DAPI or Hoechst.",
         "NAME[,NAME]",
         converter=_names,
+        example='["DAPI"]',
     )
     membrane: tuple[str, ...] = _option(
         (),
         "Channel that shows cell membranes, for segmenters that use one.",
         "NAME[,NAME]",
         converter=_names,
+        example='["CD45"]',
     )
     channels: Path | None = _option(
         None,
@@ -129,6 +134,7 @@ class RunConfig:
         "the image. Replaces the names that the image has.",
         "FILE",
         converter=_optional_path,
+        example='"channelNames.txt"',
     )
     layout: str = _option(
         "auto",
@@ -142,6 +148,7 @@ class RunConfig:
         "Edge of a pixel in um, where the file does not say or is wrong.",
         "UM",
         validator=_number(0, inclusive=False),
+        example="0.5",
     )
     segmenter: str = _option(
         DEFAULT_SEGMENTER,
@@ -155,6 +162,7 @@ class RunConfig:
         "all images of a study alike.",
         "PX",
         validator=_number(0, inclusive=False),
+        example="14",
     )
     brightness: float | str = _option(
         "auto",
@@ -169,6 +177,7 @@ class RunConfig:
         "Image whose brightness sets the scale for all, instead of all images together.",
         "IMAGE",
         converter=_optional_path,
+        example='"slides/one.ome.tif"',
     )
     min_size: int = _option(
         20, "Nuclei with fewer pixels are removed.", "PX", validator=_number(0, whole=True)
@@ -201,6 +210,7 @@ class RunConfig:
         "Px that neighbouring tiles share. Default: what the segmenter needs.",
         "PX",
         validator=_number(0, whole=True),
+        example="120",
     )
     set: Mapping[str, Mapping[str, Any]] = _option(
         attrs.Factory(dict),
@@ -263,7 +273,7 @@ class RunConfig:
         }
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], where: str = "the settings") -> RunConfig:
+    def from_mapping(cls, values: Mapping[str, Any], where: str = "") -> RunConfig:
         """Return the settings in a mapping whose keys are option names, with ``-`` or ``_``.
 
         Raises
@@ -272,9 +282,9 @@ class RunConfig:
             If a key is unknown (the nearest is named) or a value makes no sense.
         """
         try:
-            return cls(**cls.normal_keys(values, where))
+            return cls(**cls.normal_keys(values, where or "the settings"))
         except ConfigurationError as error:
-            raise ConfigurationError(f"{where}: {error}") from None
+            raise ConfigurationError(f"{where}: {error}" if where else str(error)) from None
 
     @classmethod
     def normal_keys(cls, values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -306,7 +316,8 @@ def load_config(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the settings in {path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"the settings in {path} cannot be read: {reason}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(
             f"{path} is not valid TOML: {error}. Texts need quotes, for example "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
@@ -21,6 +22,7 @@ from cellseg_core.diameter import estimate_diameter
 from cellseg_core.errors import (
     CellsegError,
     ConfigurationError,
+    ImageError,
     SegmentationError,
     nearest,
 )
@@ -49,11 +51,12 @@ DEFAULT_SEGMENTER = "watershed"
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how many parts of it are done, and how many there are."""
 
+GUESSED = "nothing to go by: a guess"
 _TYPICAL_NUCLEUS_UM = 8.0
 _PLAUSIBLE_NUCLEUS_UM = (3.0, 30.0)
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class Result:
     """What the pipeline made of one image.
 
@@ -85,6 +88,9 @@ class Result:
     nuclear_diameter: float
     facts: Mapping[str, Any]
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Result: {len(self.table)} cells in {self.image!r}>"
 
 
 def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
@@ -177,6 +183,7 @@ class Pipeline:
             With what was expected, what came, and the fix.
         """
         report = progress or (lambda _step, _done, _total: None)
+        image = _as_image(image)
         built = self.build()
         watch = _Watch()
         warnings: list[str] = []
@@ -184,6 +191,12 @@ class Pipeline:
         scaled, chosen = view(image, nuclear, membrane, levels, self.brightness)
         if chosen.startswith("no nuclear"):
             warnings.append(f"{chosen}. Name it with --nuclear if that is wrong.")
+        if scaled.membrane and not getattr(built.segmenter, "uses_membrane", True):
+            warnings.append(
+                "this segmenter finds nuclei alone: it does not use the membrane channel."
+            )
+        if (self.nuclear_diameter or 0) > 2 * max(image.shape):
+            warnings.append("the nuclear diameter is more than twice the image: is it in px?")
         sample = scaled.sample()
         if not sample[0].any():
             names = ", ".join(image.channels[n] for n in scaled.nuclear)
@@ -225,7 +238,15 @@ class Pipeline:
             warnings += [str(warning.message) for warning in caught]
             watch.lap("compensate")
         if not len(table):
-            warnings.append("no cell was found.")
+            warnings.append(
+                "no cell was found. Does the overlay show nuclei? If not, choose the channel with "
+                "--nuclear; if so, give their diameter with --nuclear-diameter."
+            )
+        if known_from == GUESSED:
+            warnings.append(
+                f"nuclei were taken to be {diameter:g} px wide, for want of anything to go by. "
+                "Give their diameter with --nuclear-diameter."
+            )
         facts = {
             "nuclear": [image.channels[n] for n in scaled.nuclear],
             "membrane": [image.channels[n] for n in scaled.membrane],
@@ -262,8 +283,10 @@ class Pipeline:
                 return component
             return plugins.build(kind, component, {**extra, **self.options.get(kind, {})})
 
+        segmenter = get("segmenter", self.segmenter)
+        _check_follows(segmenter, Segmenter, ("native_diameter", "halo", "segment"))
         return Components(
-            segmenter=get("segmenter", self.segmenter),
+            segmenter=segmenter,
             expander=get("expander", self.expander, distance=self.expand_by)
             if self.expand_by or not isinstance(self.expander, str)
             else None,
@@ -293,6 +316,30 @@ class Components:
     compensator: Compensator | None
 
 
+def _as_image(image: Any) -> Image:
+    if isinstance(image, Image):
+        return image
+    if isinstance(image, (str, Path)):
+        raise ImageError(
+            f"a pipeline takes an image, not a path: pipeline.run(read_image({str(image)!r}))"
+        )
+    return Image(image)
+
+
+def _check_follows(component: Any, protocol: Any, names: Sequence[str]) -> None:
+    """Tell the author of a component object what it lacks."""
+    if isinstance(component, type):
+        raise ConfigurationError(
+            f"give an object, not its class: {component.__name__}() and not {component.__name__}"
+        )
+    if not isinstance(component, protocol):
+        missing = [name for name in names if not hasattr(component, name)]
+        raise ConfigurationError(
+            f"{component!r} is not a {protocol.__name__}: it has no {', '.join(missing)}. "
+            "See cellseg_core.protocols."
+        )
+
+
 def view(
     image: Image,
     nuclear: str | Sequence[str] = (),
@@ -303,6 +350,9 @@ def view(
     """Return the image on its brightness scale, and why these nuclear channels were taken."""
     nuclear = (nuclear,) if isinstance(nuclear, str) else nuclear
     membrane = (membrane,) if isinstance(membrane, str) else membrane
+    for name in (*nuclear, *membrane):
+        if not isinstance(name, str):
+            raise ConfigurationError(f"channels are named; got {name!r}. Names: {image.channels}")
     numbers, chosen = nuclear_channels(image, nuclear)
     beside = tuple(image.index(name) for name in membrane)
     if levels is None:
@@ -327,7 +377,7 @@ def guess_diameter(scaled: ScaledImage, sample: NDArray[np.float32]) -> tuple[fl
             return estimate, "estimated from the image"
     if size is not None:
         return _TYPICAL_NUCLEUS_UM / size, f"{_TYPICAL_NUCLEUS_UM:g} um at this pixel size"
-    return 16.0, "nothing to go by: a guess"
+    return 16.0, GUESSED
 
 
 class _Watch:
@@ -368,6 +418,11 @@ def _segment(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) -> T
     pixels.flags.writeable = False
     try:
         found = segmenter.segment(pixels)
+        if not isinstance(found, Segmentation):
+            raise SegmentationError(
+                f"segment() returns a Segmentation(labels, scores); this one returned "
+                f"{type(found).__name__}"
+            )
         if found.labels.shape != pixels.shape[1:]:
             raise SegmentationError(
                 f"labels must have the size of the tile, {pixels.shape[1:]}; these have "

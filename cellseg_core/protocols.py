@@ -53,7 +53,11 @@ class Segmentation:
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """Finds nuclei in one tile."""
+    """Finds nuclei in one tile.
+
+    A segmenter that looks at the nuclear image alone may say so by an attribute
+    ``uses_membrane = False``: the user is then told when a membrane channel was named in vain.
+    """
 
     @property
     def native_diameter(self) -> float | None:

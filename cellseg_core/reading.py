@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from cellseg_core.channels import find_channel
+from cellseg_core.channels import NUCLEAR_STAIN, find_channel
 from cellseg_core.errors import CellsegError, ChannelError, ComponentError, ImageError
 from cellseg_core.image import Image
 from cellseg_core.plugins import Plugins, Registered, load_plugins
@@ -18,6 +18,7 @@ from cellseg_core.plugins import Plugins, Registered, load_plugins
 __all__ = ["Source", "find_sources", "read_image", "read_images"]
 
 _CODEX_TILE = re.compile(r"reg\d+_x\d+_y\d+(_z\d+)?(\.ome)?\.tiff?", re.IGNORECASE)
+_HOW = "--layout images|channels|codex changes that"
 _CODEX_CYCLE = re.compile(r"cyc\d+_reg\d+", re.IGNORECASE)
 
 
@@ -60,9 +61,10 @@ def find_sources(
     """Return what there is to read at ``path``: one source, or one for each image of a folder.
 
     ``layout`` says what a folder is: ``images``, ``channels`` (one image), ``codex``, or ``auto``:
-    CODEX if its names say so; channels if a name in ``nuclear`` fits the stem of a TIFF in it;
-    images otherwise. Folders that a reader claims by a pattern of its own (``*.zarr/``) are read
-    by it. Sources come sorted by name.
+    CODEX if its names say so; channels if a name in ``nuclear`` fits the stem of a TIFF in it or,
+    with no name given, up to half of them look like a nuclear stain; images otherwise. Folders
+    that a reader claims by a pattern of its own (``*.zarr/``) are read by it. Sources come sorted
+    by name.
 
     Raises
     ------
@@ -77,9 +79,8 @@ def find_sources(
         return _in_folder(path, plugins, layout, nuclear)
     reader = _reader_for(path, plugins)
     if reader is None:
-        patterns = sorted({p for e in plugins.of_kind("reader") for p in e.component.patterns})
         raise ImageError(
-            f"{path}: no reader takes a file of this name. Readable are {', '.join(patterns)}. "
+            f"{path}: no reader takes a file of this name. Readable are {_readable(plugins)}. "
             "Export the image as OME-TIFF, or install a package that reads it."
         )
     return [Source(path, reader.name)]
@@ -126,18 +127,22 @@ def _in_folder(folder: Path, plugins: Plugins, layout: str, nuclear: Sequence[st
         if (reader := _reader_for(entry, plugins)) is not None and reader.name != "channels"
     ]
     if not found:
-        patterns = sorted({p for e in plugins.of_kind("reader") for p in e.component.patterns})
         raise ImageError(
-            f"{folder} holds no image. Readable are {', '.join(patterns)}; folders within it are "
+            f"{folder} holds no image. Readable are {_readable(plugins)}; folders within it are "
             "not searched: name them one by one."
         )
     return found
 
 
+def _readable(plugins: Plugins) -> str:
+    """Return what can be read, in the readers' own words."""
+    return "; ".join(entry.component.description for entry in plugins.of_kind("reader"))
+
+
 def _guess_layout(entries: Iterable[Path], nuclear: Sequence[str]) -> tuple[str, str]:
     names = [entry.name for entry in entries]
     if any(_CODEX_TILE.fullmatch(name) or _CODEX_CYCLE.fullmatch(name) for name in names):
-        return "codex", "its names are those of CODEX; --layout changes that"
+        return "codex", f"its names are those of CODEX; {_HOW}"
     stems = [
         name.rsplit(".", 1)[0].removesuffix(".ome")
         for name in names
@@ -148,8 +153,11 @@ def _guess_layout(entries: Iterable[Path], nuclear: Sequence[str]) -> tuple[str,
             stem = stems[find_channel(name, stems)]
         except ChannelError:
             continue
-        return "channels", f"the nuclear channel {name} is its file {stem}; --layout changes that"
-    return "images", "no nuclear channel is the name of a file in it; --layout changes that"
+        return "channels", f"the nuclear channel {name} is its file {stem}; {_HOW}"
+    looks_nuclear = [stem for stem in stems if NUCLEAR_STAIN.match(stem)]
+    if not nuclear and 0 < len(looks_nuclear) <= len(stems) / 2:
+        return "channels", f"its file {looks_nuclear[0]} looks like a nuclear channel; " + _HOW
+    return "images", "if its files are channels of one image: --layout channels --nuclear NAME"
 
 
 def _reader_for(path: Path, plugins: Plugins) -> Registered | None:
@@ -214,7 +222,10 @@ def read_image(path: str | Path, *, plugins: Plugins | None = None, **options: A
     """
     path = Path(path)
     plugins = plugins or load_plugins()
-    layout = "channels" if path.is_dir() else "auto"
+    layout = "auto"
+    if path.is_dir():
+        found, _ = _guess_layout(sorted(path.iterdir()), ())
+        layout = "codex" if found == "codex" else "channels"
     images = read_images(path, layout, plugins=plugins, **options)
     if len(images) > 1:
         raise ImageError(

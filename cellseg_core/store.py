@@ -100,7 +100,7 @@ def output_error(path: Path, error: OSError) -> OutputError:
         "done stays done.",
         errno.EACCES: "Choose a folder that you may write to with -o.",
         errno.EROFS: "Choose a folder that you may write to with -o.",
-    }.get(error.errno or 0, "Check the folder given with -o.")
+    }.get(error.errno or 0, "Check that the folder is there and can be written to (-o).")
     told = OutputError(f"{path} cannot be written: {error.strerror or error}. {remedy}")
     told.errno = error.errno
     return told

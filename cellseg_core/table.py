@@ -34,7 +34,7 @@ FIXED_COLUMNS = (
 """The columns that every table begins with, in this order."""
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(eq=False, repr=False, kw_only=True)
 class CellTable:
     """Measurements of N cells in K channels.
 
@@ -78,6 +78,9 @@ class CellTable:
     features: Mapping[str, NDArray[np.generic]] = attrs.field(factory=dict)
     image: str = "image"
     position: Position = attrs.field(factory=Position)
+
+    def __repr__(self) -> str:
+        return f"<CellTable of {self.image!r}: {len(self)} cells x {len(self.channels)} channels>"
 
     def __len__(self) -> int:
         return int(self.labels.size)

@@ -18,7 +18,7 @@ any tile that shows it with a margin of :attr:`WatershedSegmenter.halo`:
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import attrs
 import numpy as np
@@ -115,12 +115,14 @@ class WatershedSegmenter:
     """
 
     polarity: Polarity = attrs.field(default="auto", validator=_check_polarity)
-    threshold: float = attrs.field(default=0.5, validator=_check_share)
+    threshold: float = attrs.field(default=0.45, validator=_check_share)
     split: float = attrs.field(default=0.06, validator=_check_share)
     min_contrast: float | None = attrs.field(default=None, validator=_check_share)
     min_area: float = attrs.field(default=0.12, validator=_check_share)
 
     _fitted: _Fitted | None = attrs.field(default=None, init=False, repr=False)
+
+    uses_membrane: ClassVar[bool] = False
 
     @property
     def native_diameter(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 __all__ = ["command"]
@@ -22,12 +23,22 @@ __all__ = ["command"]
 @click.option(
     "--set", "settings", multiple=True, metavar="KIND.OPTION=VALUE", help="Option of a reader."
 )
-def command(inputs: tuple[Path, ...], nuclear: str, layout: str, settings: tuple[str, ...]) -> int:
+@click.option("--channels", type=Path, metavar="FILE", help="File with the channel names.")
+@click.option("--pixel-size", type=float, metavar="UM", help="Edge of a pixel in um.")
+def command(
+    inputs: tuple[Path, ...],
+    nuclear: str,
+    layout: str,
+    settings: tuple[str, ...],
+    channels: Path | None,
+    pixel_size: float | None,
+) -> int:
     """Show the size, type, axes, channels and pixel size of images, as cellseg understands them.
 
     Also shown: which channel would be taken for the nuclear one, and the diameter of nuclei that
     is estimated from it. Nothing is written.
     """
+    from cellseg_core.channels import read_channel_names
     from cellseg_core.config import RunConfig, parse_setting
     from cellseg_core.errors import CellsegError
     from cellseg_core.plugins import load_plugins
@@ -38,23 +49,37 @@ def command(inputs: tuple[Path, ...], nuclear: str, layout: str, settings: tuple
     )
     plugins = load_plugins()
     config.check_options(plugins)
-    failed = False
+    names = read_channel_names(channels) if channels else None
+    failed = 0
     for path in inputs:
         try:
             sources = find_sources(path, plugins, config.layout, config.nuclear)
-            for note in dict.fromkeys(source.note for source in sources if source.note):
-                click.echo(note)
-            for source in sources:
+        except CellsegError as error:
+            failed += _fail(path, error)
+            continue
+        for note in dict.fromkeys(source.note for source in sources if source.note):
+            click.echo(note)
+        for source in sources:
+            try:
                 options = config.options("reader", source.reader, plugins)
                 for image in source.read(plugins, options):
+                    if names is not None:
+                        image = attrs.evolve(image, channels=names, color=False)
+                    if pixel_size is not None:
+                        image = attrs.evolve(image, pixel_size=pixel_size)
                     _show(image, source.reader, config.nuclear)
-        except CellsegError as error:
-            click.echo(f"FAILED {path}: {error}", err=True)
-            failed = True
+            except CellsegError as error:
+                failed += _fail(source.path, error)
     return 1 if failed else 0
 
 
+def _fail(path: Path, error: Exception) -> int:
+    click.echo(f"FAILED {path}: {error}", err=True)
+    return 1
+
+
 def _show(image: Any, reader: str, nuclear: tuple[str, ...]) -> None:
+    from cellseg_core.cli.run import counted
     from cellseg_core.errors import ChannelError
     from cellseg_core.pipeline import guess_diameter, view
 
@@ -65,7 +90,7 @@ def _show(image: Any, reader: str, nuclear: tuple[str, ...]) -> None:
         pixel += f"{width * image.pixel_size:.0f} um"
     rows = {
         "file": f"{image.source} (reader {reader!r})",
-        "size": f"{height} x {width} px, {len(image.channels)} channels, {image.dtype}",
+        "size": f"{height} x {width} px, {counted(len(image.channels), 'channel')}, {image.dtype}",
         "axes": image.axes,
         "channels": ", ".join(image.channels),
         "pixel size": pixel,

@@ -47,8 +47,8 @@ def default_toml(plugins: Any) -> str:
     from cellseg_core.errors import ComponentError
 
     lines = [
-        "# Settings for `cellseg run --config FILE`. Every value here is the default.",
-        "# Options on the command line come before what is set here.",
+        "# Settings for `cellseg run --config FILE`. What is set here is the default; what begins",
+        "# with a # is an example. Options on the command line come before what is set here.",
         "",
     ]
     for field in attrs.fields(RunConfig):
@@ -56,10 +56,9 @@ def default_toml(plugins: Any) -> str:
             continue
         lines += _comment(field.metadata["help"])
         default = field.default
-        example = '"..."' if str(field.type) in ("Path | None", "tuple[str, ...]") else "0"
         key = field.name.replace("_", "-")
         if default in (None, ()):
-            lines += [f"# {key} = {example}", ""]
+            lines += [f"# {key} = {field.metadata['example']}", ""]
         else:
             lines += [f"{key} = {as_toml(default)}", ""]
     lines += [
@@ -83,7 +82,9 @@ def default_toml(plugins: Any) -> str:
             lines += _comment(texts.get(option.name, ""))
             value = option.default
             plain = isinstance(value, (bool, int, float, str, tuple, list))
-            lines += [f"# {option.name} = {as_toml(value) if plain else '...'}"]
+            lines += [
+                f"# {option.name} = {as_toml(value)}" if plain else f"# {option.name}: not set"
+            ]
         lines += [""]
     return "\n".join(lines)
 
@@ -108,4 +109,5 @@ def _parameter_texts(component: type) -> dict[str, str]:
                 texts[name] = f"{texts.get(name, '')} {line.strip()}".strip()
         elif not line and names and not texts.get(names[0]):
             break
-    return texts
+    # What is markup to Sphinx is noise to a reader of settings.
+    return {n: re.sub(r":\w+:`~?([^`]*)`|``?([^`]*)``?", r"\1\2", t) for n, t in texts.items()}

@@ -92,6 +92,8 @@ def main() -> None:
         _stop("Interrupted. Run the same command again to go on where it stopped.", 130)
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.MissingParameter) and error.param and error.param.name == "out":
+            click.echo("Name a folder for the results, for example: -o results", err=True)
         sys.exit(error.exit_code)
     except (ConfigurationError, ComponentError) as error:
         _stop(f"Error: {error}", 2)

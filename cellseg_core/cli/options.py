@@ -63,7 +63,7 @@ def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
             values["set"] = merged
         elif value is not None:
             values[name] = value
-    return RunConfig.from_mapping(values, "the options")
+    return RunConfig.from_mapping(values)
 
 
 def _type(field: attrs.Attribute[Any]) -> Any:

@@ -31,7 +31,9 @@ def command(as_json: bool) -> int:
                 "origin": entry.origin,
                 "available": reason is None,
                 "reason": reason or "",
-                "install": entry.component.install if reason else "",
+                "install": (entry.component.install or f"update or reinstall {entry.origin}")
+                if reason
+                else "",
                 "description": entry.component.description,
             }
         )
@@ -59,7 +61,8 @@ def command(as_json: bool) -> int:
         state = "ok     " if row["available"] else "missing"
         if kind == "plugin":
             state = "broken "
-        click.echo(f"  {row['name']!s:<{width}}  {state}  {row['description']} [{row['origin']}]")
+        told = f"{row['description']} [{row['origin']}]".strip()
+        click.echo(f"  {row['name']!s:<{width}}  {state}  {told}")
         if not row["available"]:
             click.echo(f"  {'':<{width}}           {row['reason']}")
             if row["install"]:

@@ -53,8 +53,8 @@ class Console:
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}", markup=False),
                 TimeElapsedColumn(),
-                TextColumn("left"),
                 TimeRemainingColumn(),
+                TextColumn("left"),
                 console=RichConsole(stderr=True),
                 transient=True,
             )
@@ -84,7 +84,7 @@ class Console:
         """Move the bar of images."""
         if self._bars is not None:
             self._advance("images", "images", done, total)
-        elif not self._quiet and done:
+        elif not self._quiet and done and total > 1:
             took = time.monotonic() - self._began
             left = took / done * (total - done)
             self._print(f"{done} of {total} images, {took:.0f} s, about {left:.0f} s left")

@@ -13,7 +13,7 @@ from cellseg_core.cli.progress import Console
 if TYPE_CHECKING:
     from cellseg_core.reporting import Summary
 
-__all__ = ["command", "summarise"]
+__all__ = ["command", "counted", "summarise"]
 
 
 @click.command("run", short_help="Find and measure the cells of images.")
@@ -33,7 +33,7 @@ __all__ = ["command", "summarise"]
 def command(
     inputs: tuple[Path, ...], out: Path, config: Path | None, fresh: bool, quiet: bool, **given: Any
 ) -> int:
-    r"""Find the cells of images, measure every channel in each, and write tables and pictures.
+    """Find the cells of images, measure every channel in each, and write tables and pictures.
 
     INPUT is an image (TIFF, OME-TIFF, PNG, JPG), a folder of images, a folder with a TIFF for each
     channel of one image, or a CODEX folder. Several can be given.
@@ -50,7 +50,7 @@ def command(
       cellseg run slides/ --config settings.toml -o results
 
     Exit status: 0 if every input was done, 1 if some failed, 2 for wrong use.
-    """
+    """  # noqa: D301 - click takes \b for a paragraph to leave alone
     from cellseg_core.batch import run_batch
 
     settings = config_from(given, config)
@@ -68,17 +68,16 @@ def summarise(summary: Summary) -> None:
         again = " (done before)" if outcome.state == "resumed" else ""
         decided = outcome.facts["decided"]
         click.echo(
-            f"{outcome.name}: {outcome.cells:,} cells, nuclei about "
+            f"{outcome.name}: {counted(outcome.cells, 'cell')}, nuclei about "
             f"{decided['nuclear_diameter_px']:.1f} px ({decided['nuclear_diameter_from']}){again}"
         )
     click.echo(
-        f"{summary.cells:,} cells in {len(done)} of {len(summary.outcomes)} images, "
-        f"{summary.seconds:.1f} s."
+        f"{counted(summary.cells, 'cell')} in {len(done)} of "
+        f"{counted(len(summary.outcomes), 'image')}, {summary.seconds:.1f} s."
     )
     if summary.failed:
-        click.echo(f"{len(summary.failed)} failed:", err=True)
-        for outcome in summary.failed:
-            click.echo(f"  {outcome.name}: {outcome.error}", err=True)
+        sources = ", ".join(outcome.source for outcome in summary.failed)
+        click.echo(f"{len(summary.failed)} failed, for the reasons above: {sources}", err=True)
     written = [
         summary.out / outcome.name / file
         for outcome in done
@@ -90,3 +89,12 @@ def summarise(summary: Summary) -> None:
         click.echo(f"Look at: {written[0]}{more}")
     if done and (summary.out / "cells.csv").is_file():
         click.echo(f"Table:   {summary.out / 'cells.csv'}")
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "cell"), counted(2000, "cell")
+    ('1 cell', '2,000 cells')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

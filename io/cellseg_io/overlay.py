@@ -21,6 +21,7 @@ __all__ = ["OverlayWriter"]
 # Seen by people of any colour vision on gray: orange for nuclei, blue for grown cells.
 _NUCLEUS = (255, 170, 0)
 _CELL = (60, 160, 255)
+_DIMMEST_WHITE = 0.02
 
 
 def _at_least(low: float, kind: Any) -> Any:
@@ -38,8 +39,9 @@ def _at_least(low: float, kind: Any) -> Any:
 class OverlayWriter:
     """Writes ``overlay.png``: the nuclear image at the run's brightness, with outlines.
 
-    Nuclei are outlined in orange and, where they were grown, cells in blue. Small images are
-    magnified so that a nucleus is about ``nucleus`` px wide; large ones reduced to ``longest`` px.
+    An image that is dim on that scale is shown brighter, so that its nuclei can be seen. Nuclei
+    are outlined in orange and, where they were grown, cells in blue. Small images are magnified so
+    that a nucleus is about ``nucleus`` px wide; large ones reduced to ``longest`` px.
 
     Parameters
     ----------
@@ -69,12 +71,18 @@ class OverlayWriter:
         zoom = int(np.clip(round(self.nucleus / result.nuclear_diameter), 1, 8))
         zoom = max(1, min(zoom, self.longest // extent))
         step = -(-extent // self.longest)
-        gray = result.scaled.every(step)[0] ** np.float32(self.gamma) * np.float32(255)
+        gray = result.scaled.every(step)[0]
+        gray = np.minimum(gray / max(_DIMMEST_WHITE, float(np.percentile(gray, 99.8))), 1)
+        gray = gray ** np.float32(self.gamma) * np.float32(255)
         picture = np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
         picture = _magnified(picture, zoom)
+        kinds = [(result.nuclei, _NUCLEUS)]
         if result.cells is not result.nuclei:
-            picture[_inner_outlines(_magnified(result.cells[::step, ::step], zoom))] = _CELL
-        picture[_inner_outlines(_magnified(result.nuclei[::step, ::step], zoom))] = _NUCLEUS
+            kinds.insert(0, (result.cells, _CELL))
+        for labels, colour in kinds:
+            picture[_inner_outlines(_magnified(labels[::step, ::step], zoom), 1 + zoom // 4)] = (
+                colour
+            )
         return picture
 
 
@@ -82,14 +90,15 @@ def _magnified(plane: NDArray[Any], zoom: int) -> NDArray[Any]:
     return plane.repeat(zoom, axis=0).repeat(zoom, axis=1) if zoom > 1 else plane
 
 
-def _inner_outlines(labels: Labels) -> NDArray[np.bool_]:
-    """Return the pixels of objects that have a 4-neighbour outside their object."""
+def _inner_outlines(labels: Labels, width: int) -> NDArray[np.bool_]:
+    """Return the pixels of objects at most ``width`` px (4-neighbours) from their outside."""
     outline = np.zeros(labels.shape, bool)
-    for here, there in (
-        (np.s_[:-1, :], np.s_[1:, :]),
-        (np.s_[:, :-1], np.s_[:, 1:]),
-    ):
-        differ = labels[here] != labels[there]
-        outline[here] |= differ
-        outline[there] |= differ
+    for distance in range(1, width + 1):
+        for here, there in (
+            (np.s_[:-distance, :], np.s_[distance:, :]),
+            (np.s_[:, :-distance], np.s_[:, distance:]),
+        ):
+            differ = labels[here] != labels[there]
+            outline[here] |= differ
+            outline[there] |= differ
     return outline & (labels > 0)

@@ -56,7 +56,7 @@ def test_one_command_gives_table_masks_and_picture(cellseg, write_image, tmp_pat
     events = np.reshape(fcs.events, (-1, fcs.channel_count))
     for name, values in zip(fcs.pnn_labels, events.T, strict=True):
         assert np.array_equal(values, frame[name].astype(np.float32)), name
-    assert f"{len(frame)} cells in 1 of 1 images" in done.out
+    assert f"{len(frame)} cells in 1 of 1 image," in done.out
     assert str(out / "image" / "overlay.png") in done.out
 
 
@@ -371,7 +371,7 @@ def test_a_segmenter_that_raises_on_one_image_costs_that_image_only(
     monkeypatch.setattr(WatershedSegmenter, "segment", fails)
     done = cellseg("run", *paths, "-o", tmp_path / "out", *D)
     assert done.status == 1
-    assert "b: tile in row 1, column 1" in done.err
+    assert "b.tif: tile in row 1, column 1" in done.err
     assert "WatershedSegmenter failed (ZeroDivisionError: by the backend)" in done.err
     assert table(tmp_path / "out")["image"].unique().tolist() == ["a", "c"]
 
@@ -502,3 +502,40 @@ def test_codex_tiles_have_their_place(cellseg, tmp_path, write_image) -> None:
     assert (frame["tile_z"] == 5).all()
     second = frame[frame["tile_col"] == 2]
     assert np.allclose(second["absolute_x"], second["x"] + 80)
+
+
+def test_a_folder_of_channels_is_known_by_a_nuclear_stain(cellseg, tmp_path, write_image) -> None:
+    planes = tifffile.imread(write_image())
+    folder = tmp_path / "ROI1"
+    folder.mkdir()
+    for name, plane in zip(("CD3_Er170", "DNA1_Ir191"), planes[::-1], strict=True):
+        tifffile.imwrite(folder / f"{name}.tif", plane)
+    done = cellseg("run", folder, "-o", tmp_path / "out", *D)
+    assert done.status == 0, done.err
+    assert "its file DNA1_Ir191 looks like a nuclear channel" in done.err
+    assert table(tmp_path / "out")["image"].unique().tolist() == ["ROI1"]
+    images = tmp_path / "DAPI images"
+    images.mkdir()
+    for name in ("dapi_1", "dapi_2"):
+        tifffile.imwrite(images / f"{name}.tif", planes[0])
+    done = cellseg("run", images, "-o", tmp_path / "out2", *D)
+    assert table(tmp_path / "out2")["image"].unique().tolist() == ["dapi_1", "dapi_2"]
+    assert "if its files are channels of one image: --layout channels" in done.err
+
+
+def test_a_membrane_named_in_vain_is_told(cellseg, write_image, tmp_path) -> None:
+    done = cellseg("run", write_image(), "-o", tmp_path / "out", "--membrane", "CD3", *D)
+    assert done.status == 0, done.err
+    assert "finds nuclei alone: it does not use the membrane channel" in done.err
+
+
+def test_an_image_much_dimmer_than_the_others_is_pointed_out(
+    cellseg, write_image, tmp_path
+) -> None:
+    bright, dim = write_image("bright.tif"), tmp_path / "dim.ome.tif"
+    tifffile.imwrite(dim, (tifffile.imread(bright) // 100).astype(np.uint8), ome=True,
+                     photometric="minisblack",
+                     metadata={"axes": "CYX", "Channel": {"Name": ["DAPI", "CD3"]}})  # fmt: skip
+    done = cellseg("run", bright, dim, "-o", tmp_path / "out", "--nuclear", "DAPI", *D)
+    assert "dim: DAPI is" in done.err
+    assert "times dimmer than in the other images" in done.err
