@@ -21,6 +21,7 @@ __all__ = ["OverlayWriter"]
 # Seen by people of any colour vision on gray: orange for nuclei, blue for grown cells.
 _NUCLEUS = (255, 170, 0)
 _CELL = (60, 160, 255)
+_WHITE = 215  # below 255, so that outlines stand out on bright nuclei
 _DIMMEST_WHITE = 0.02
 
 
@@ -73,7 +74,7 @@ class OverlayWriter:
         step = -(-extent // self.longest)
         gray = result.scaled.every(step)[0]
         gray = np.minimum(gray / max(_DIMMEST_WHITE, float(np.percentile(gray, 99.8))), 1)
-        gray = gray ** np.float32(self.gamma) * np.float32(255)
+        gray = gray ** np.float32(self.gamma) * np.float32(_WHITE)
         picture = np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
         picture = _magnified(picture, zoom)
         kinds = [(result.nuclei, _NUCLEUS)]

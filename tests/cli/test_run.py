@@ -529,9 +529,7 @@ def test_a_membrane_named_in_vain_is_told(cellseg, write_image, tmp_path) -> Non
     assert "finds nuclei alone: it does not use the membrane channel" in done.err
 
 
-def test_an_image_much_dimmer_than_the_others_is_pointed_out(
-    cellseg, write_image, tmp_path
-) -> None:
+def test_an_image_much_dimmer_than_the_others_is_told(cellseg, write_image, tmp_path) -> None:
     bright, dim = write_image("bright.tif"), tmp_path / "dim.ome.tif"
     tifffile.imwrite(dim, (tifffile.imread(bright) // 100).astype(np.uint8), ome=True,
                      photometric="minisblack",
