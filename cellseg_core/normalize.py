@@ -15,7 +15,6 @@ from cellseg_core.image import Image
 __all__ = [
     "PERCENTILE",
     "Brightness",
-    "ScaledImage",
     "UpperPercentile",
     "channel_tails",
     "row_bands",
@@ -25,7 +24,6 @@ PERCENTILE = 99.98
 """The published choice (Lee et al. 2022): this percentile of a channel becomes white."""
 
 _BAND_PIXELS = 2**22
-_SAMPLE_PIXELS = 2**20
 
 
 def row_bands(shape: tuple[int, int], pixels: int = _BAND_PIXELS) -> Iterator[slice]:
@@ -163,76 +161,3 @@ class Brightness:
         scaled *= np.float32(self.factor / level)
         np.nan_to_num(scaled, copy=False, nan=0.0)
         return np.clip(scaled, 0, 1, out=scaled)
-
-
-@attrs.frozen(eq=False)
-class ScaledImage:
-    """An image as segmenters see it: the nuclear (and membrane) plane on the brightness scale.
-
-    Several channels of one role are averaged, each on its own scale.
-    """
-
-    image: Image
-    nuclear: tuple[int, ...]
-    membrane: tuple[int, ...]
-    brightness: Brightness
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return (height, width) in px."""
-        return self.image.shape
-
-    def read(self, rows: slice = slice(None), columns: slice = slice(None)) -> NDArray[np.float32]:
-        """Return a window (C, y, x) in [0, 1]: nuclear, and membrane where there is one."""
-        roles = [self.nuclear, self.membrane] if self.membrane else [self.nuclear]
-        return np.stack([self._mean(numbers, rows, columns) for numbers in roles])
-
-    def _mean(self, numbers: tuple[int, ...], rows: slice, columns: slice) -> NDArray[np.float32]:
-        planes = [
-            self.brightness.scale(
-                self.image.read(number, rows, columns), self.image.channels[number]
-            )
-            for number in numbers
-        ]
-        total = planes[0]
-        for plane in planes[1:]:
-            total += plane
-        return total / np.float32(len(planes)) if len(planes) > 1 else total
-
-    def sample(self, pixels: int = _SAMPLE_PIXELS) -> NDArray[np.float32]:
-        """Return the pixels (C, y, x) on a regular grid over the whole image, about ``pixels``."""
-        return self.every(max(1, math.isqrt(math.prod(self.shape) // pixels)))
-
-    def every(self, step: int) -> NDArray[np.float32]:
-        """Return every ``step``-th pixel (C, y, x) of both axes, read in bands of rows."""
-        if step == 1:
-            return self.read()
-        bands = row_bands(self.shape)
-        thinned = (self.read(band)[:, (-band.start) % step :: step, ::step] for band in bands)
-        return np.concatenate(list(thinned), axis=1)
-
-    def signal_windows(
-        self, sample: NDArray[np.float32], count: int = 4, size: int = 512
-    ) -> list[NDArray[np.float32]]:
-        """Return up to ``count`` nuclear windows of ``size`` px, spread over where signal is.
-
-        ``sample`` is what :meth:`sample` returned. An image of up to ``count`` windows is
-        returned whole.
-        """
-        height, width = self.shape
-        if height * width <= count * size * size:
-            return [self.read()[0]]
-        nuclear = sample[0]
-        rows, columns = max(1, height // size), max(1, width // size)
-        ys = np.linspace(0, nuclear.shape[0], rows + 1).astype(int)[:-1]
-        xs = np.linspace(0, nuclear.shape[1], columns + 1).astype(int)[:-1]
-        totals = np.add.reduceat(np.add.reduceat(nuclear, ys, axis=0), xs, axis=1)
-        by_signal = np.argsort(totals, axis=None, kind="stable")
-        # From the brightest half, evenly: neither empty glass nor only the brightest debris.
-        bright = by_signal[by_signal.size // 2 :]
-        chosen = bright[np.linspace(0, bright.size - 1, count + 2).astype(int)[1:-1]]
-        windows = []
-        for index in sorted(set(chosen.tolist())):
-            top, left = (index // columns) * height // rows, (index % columns) * width // columns
-            windows.append(self.read(slice(top, top + size), slice(left, left + size))[0])
-        return windows

@@ -16,9 +16,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.channels import nuclear_channels
 from cellseg_core.component import KINDS
-from cellseg_core.diameter import estimate_diameter
 from cellseg_core.errors import (
     CellsegError,
     ConfigurationError,
@@ -28,21 +26,20 @@ from cellseg_core.errors import (
 )
 from cellseg_core.image import Image
 from cellseg_core.measure import measure
-from cellseg_core.normalize import Brightness, ScaledImage
+from cellseg_core.normalize import Brightness
 from cellseg_core.objects import in_reading_order
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import (
-    AdaptiveSegmenter,
     Compensator,
     Expander,
     Labels,
-    Segmentation,
     Segmenter,
 )
-from cellseg_core.rescale import Rescaled
-from cellseg_core.stitching import TileObjects, stitch, tile_objects
+from cellseg_core.scaled import GUESSED, ScaledImage, guess_diameter, view
+from cellseg_core.segmenting import adapt, margin_of, segment_tile
+from cellseg_core.stitching import stitch
 from cellseg_core.table import CellTable
-from cellseg_core.tiling import Tile, tile_image
+from cellseg_core.tiling import tile_image
 
 __all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
 
@@ -50,10 +47,6 @@ DEFAULT_SEGMENTER = "watershed"
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how many parts of it are done, and how many there are."""
-
-GUESSED = "nothing to go by: a guess"
-_TYPICAL_NUCLEUS_UM = 8.0
-_PLAUSIBLE_NUCLEUS_UM = (3.0, 30.0)
 
 
 @attrs.frozen(eq=False, repr=False, kw_only=True)
@@ -209,13 +202,13 @@ class Pipeline:
             diameter, known_from = self.nuclear_diameter, "given"
         watch.lap("brightness")
 
-        source, segmenter = _prepare(built.segmenter, scaled, sample, diameter)
-        margin = self._margin(segmenter, source)
+        source, segmenter = adapt(built.segmenter, scaled, sample, diameter)
+        margin = margin_of(segmenter, source, self.tile, self.overlap)
         tiles = tile_image(image.shape, self.tile, margin)
         objects = []
         for done, tile in enumerate(tiles):
             report("segment", done, len(tiles))
-            objects.append(_segment(segmenter, source, tile, image.name))
+            objects.append(segment_tile(segmenter, source, tile, image.name))
         report("segment", len(tiles), len(tiles))
         watch.lap("segment")
 
@@ -293,19 +286,6 @@ class Pipeline:
             compensator=None if self.compensator is None else get("compensator", self.compensator),
         )
 
-    def _margin(self, segmenter: Segmenter, source: Rescaled) -> int:
-        """Return the px that a window adds to its core."""
-        declared = 0 if source.shape == (1, 1) else math.ceil(segmenter.halo / source.factor)
-        if self.overlap is None:
-            return declared
-        if self.overlap < 2 * declared and self.tile < max(source.source.shape):
-            raise ConfigurationError(
-                f"an overlap of {self.overlap} px is too small: the segmenter needs "
-                f"{2 * declared} px at this nuclear diameter, or seams would show. Leave --overlap "
-                "out to take what it needs."
-            )
-        return math.ceil(self.overlap / 2)
-
 
 @attrs.frozen(eq=False)
 class Components:
@@ -340,46 +320,6 @@ def _check_follows(component: Any, protocol: Any, names: Sequence[str]) -> None:
         )
 
 
-def view(
-    image: Image,
-    nuclear: str | Sequence[str] = (),
-    membrane: str | Sequence[str] = (),
-    levels: Brightness | None = None,
-    factor: float = 1.0,
-) -> tuple[ScaledImage, str]:
-    """Return the image on its brightness scale, and why these nuclear channels were taken."""
-    nuclear = (nuclear,) if isinstance(nuclear, str) else nuclear
-    membrane = (membrane,) if isinstance(membrane, str) else membrane
-    for name in (*nuclear, *membrane):
-        if not isinstance(name, str):
-            raise ConfigurationError(f"channels are named; got {name!r}. Names: {image.channels}")
-    numbers, chosen = nuclear_channels(image, nuclear)
-    beside = tuple(image.index(name) for name in membrane)
-    if levels is None:
-        levels = Brightness.of(image, (*numbers, *beside), factor)
-    return ScaledImage(image, numbers, beside, levels), chosen
-
-
-def guess_diameter(scaled: ScaledImage, sample: NDArray[np.float32]) -> tuple[float, str]:
-    """Return the typical nuclear diameter in px, and how it is known.
-
-    ``sample`` is what ``scaled.sample()`` returned. The result is the median of estimates over
-    parts of the image. Where those say nothing, or nothing that is plausible for the pixel size,
-    nuclei are taken to be 8 um across; without a pixel size, 16 px.
-    """
-    size = scaled.image.pixel_size
-    estimates = [estimate_diameter(window) for window in scaled.signal_windows(sample)]
-    found = [estimate for estimate in estimates if estimate is not None]
-    if found:
-        estimate = float(np.median(found))
-        low, high = _PLAUSIBLE_NUCLEUS_UM
-        if size is None or low <= estimate * size <= high:
-            return estimate, "estimated from the image"
-    if size is not None:
-        return _TYPICAL_NUCLEUS_UM / size, f"{_TYPICAL_NUCLEUS_UM:g} um at this pixel size"
-    return 16.0, GUESSED
-
-
 class _Watch:
     """Seconds for each step."""
 
@@ -391,59 +331,6 @@ class _Watch:
         now = time.perf_counter()
         self.laps[step] = round(now - self._last, 3)
         self._last = now
-
-
-def _prepare(
-    segmenter: Segmenter, scaled: ScaledImage, sample: NDArray[np.float32], diameter: float
-) -> tuple[Rescaled, Segmenter]:
-    native = segmenter.native_diameter
-    factor = 1.0 if native is None else native / diameter
-    source = Rescaled(scaled, factor)
-    if isinstance(segmenter, AdaptiveSegmenter):
-        try:
-            segmenter = segmenter.adapt(sample, diameter * factor)
-        except CellsegError:
-            raise
-        except Exception as error:
-            raise SegmentationError(
-                f"{scaled.image.name}: {type(segmenter).__name__} could not adapt to the image "
-                f"({type(error).__name__}: {error})."
-            ) from error
-    return source, segmenter
-
-
-def _segment(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) -> TileObjects:
-    pixels = source.read(tile.window)
-    where = f"{name}: tile in row {tile.row + 1}, column {tile.col + 1} ({tile.window})"
-    pixels.flags.writeable = False
-    try:
-        found = segmenter.segment(pixels)
-        if not isinstance(found, Segmentation):
-            raise SegmentationError(
-                f"segment() returns a Segmentation(labels, scores); this one returned "
-                f"{type(found).__name__}"
-            )
-        if found.labels.shape != pixels.shape[1:]:
-            raise SegmentationError(
-                f"labels must have the size of the tile, {pixels.shape[1:]}; these have "
-                f"{found.labels.shape}"
-            )
-        labels = source.to_source(found.labels, tile.window)
-        return tile_objects(tile, Segmentation(labels, found.scores), source.source.shape)
-    except SegmentationError as error:
-        raise SegmentationError(
-            f"{where}: {type(segmenter).__name__} broke a rule: {error}."
-        ) from error
-    except CellsegError:
-        raise
-    except MemoryError as error:
-        raise SegmentationError(
-            f"{where}: out of memory. Use smaller tiles, for example --tile 512."
-        ) from error
-    except Exception as error:
-        raise SegmentationError(
-            f"{where}: {type(segmenter).__name__} failed ({type(error).__name__}: {error})."
-        ) from error
 
 
 def _expanded(expander: Expander | None, nuclei: Labels, name: str) -> Labels:

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.normalize import ScaledImage
+from cellseg_core.scaled import ScaledImage
 from cellseg_core.tiling import Box
 
 __all__ = ["Rescaled"]

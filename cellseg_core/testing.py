@@ -34,7 +34,7 @@ from cellseg_core.errors import ImageError
 from cellseg_core.image import Image
 from cellseg_core.measure import measure
 from cellseg_core.metrics import pairwise_iou
-from cellseg_core.normalize import Brightness, ScaledImage
+from cellseg_core.normalize import Brightness
 from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import load_plugins
 from cellseg_core.protocols import (
@@ -47,6 +47,7 @@ from cellseg_core.protocols import (
     Segmenter,
     Writer,
 )
+from cellseg_core.scaled import ScaledImage
 
 __all__ = [
     "CompensatorTests",

@@ -81,7 +81,7 @@ def _fail(path: Path, error: Exception) -> int:
 def _show(image: Any, reader: str, nuclear: tuple[str, ...]) -> None:
     from cellseg_core.cli.run import counted
     from cellseg_core.errors import ChannelError
-    from cellseg_core.pipeline import guess_diameter, view
+    from cellseg_core.scaled import guess_diameter, view
 
     height, width = image.shape
     pixel = "not known (give --pixel-size)"

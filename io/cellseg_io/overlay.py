@@ -77,7 +77,7 @@ class OverlayWriter:
         gray = gray ** np.float32(self.gamma) * np.float32(_WHITE)
         picture = np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
         picture = _magnified(picture, zoom)
-        kinds = [(result.nuclei, _NUCLEUS)]
+        kinds: list[tuple[Labels, tuple[int, int, int]]] = [(result.nuclei, _NUCLEUS)]
         if result.cells is not result.nuclei:
             kinds.insert(0, (result.cells, _CELL))
         for labels, colour in kinds:

@@ -91,7 +91,7 @@ def expand_standard(labels: NDArray[np.integer[Any]], distance: int = 1) -> Labe
         for x in range(-min(steps - abs(y), width - 1), min(steps - abs(y), width - 1) + 1)
         if (y, x) != (0, 0)
     )
-    return ids[_Claims(nuclei).settle(nuclei, diamond)]
+    return ids[_Claims(nuclei).settle(nuclei, diamond, steps)]
 
 
 def expand_voronoi(labels: NDArray[np.integer[Any]], distance: float = 1) -> Labels:
@@ -182,10 +182,13 @@ class _Claims:
         first[ids[::-1]] = (y * nuclei.shape[1] + x)[::-1]
         self._first = first
 
-    def settle(self, labels: Labels, offsets: Iterable[tuple[int, int]]) -> Labels:
-        """Return ``labels`` with each background pixel given to a label at one of ``offsets``."""
+    def settle(self, labels: Labels, offsets: Iterable[tuple[int, int]], steps: int = 1) -> Labels:
+        """Return ``labels`` with each background pixel given to a label at one of ``offsets``.
+
+        The offsets reach no further than ``steps`` px (4-neighbours).
+        """
         height, width = labels.shape
-        rows, columns = np.nonzero(labels == 0)
+        rows, columns = np.nonzero(_near(labels, steps) & (labels == 0))
         best = np.zeros(rows.size, np.int32)
         nearest = np.full(rows.size, np.inf)
         for dy, dx in offsets:
@@ -202,6 +205,18 @@ class _Claims:
         grown = labels.copy()
         grown[rows, columns] = best
         return grown
+
+
+def _near(labels: Labels, steps: int) -> NDArray[np.bool_]:
+    """Return the pixels at most ``steps`` px (4-neighbours) from a label."""
+    near = labels > 0
+    for _ in range(min(steps, sum(labels.shape))):
+        before = near.copy()
+        near[1:] |= before[:-1]
+        near[:-1] |= before[1:]
+        near[:, 1:] |= before[:, :-1]
+        near[:, :-1] |= before[:, 1:]
+    return near
 
 
 def _checked(labels: NDArray[Any]) -> tuple[Labels, Labels]:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from cellseg_core import Image
 from cellseg_core.errors import ImageError
-from cellseg_core.normalize import Brightness, ScaledImage, UpperPercentile
+from cellseg_core.normalize import Brightness, UpperPercentile
 from cellseg_core.rescale import Rescaled
+from cellseg_core.scaled import ScaledImage
 from cellseg_core.tiling import Box
 
 

@@ -1,0 +1,136 @@
+"""An image as segmenters see it: which channels, how bright, and how large its nuclei are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.channels import nuclear_channels
+from cellseg_core.diameter import estimate_diameter
+from cellseg_core.errors import ConfigurationError
+from cellseg_core.image import Image
+from cellseg_core.normalize import Brightness, row_bands
+
+__all__ = ["GUESSED", "ScaledImage", "guess_diameter", "view"]
+
+GUESSED = "nothing to go by: a guess"
+_TYPICAL_NUCLEUS_UM = 8.0
+_PLAUSIBLE_NUCLEUS_UM = (3.0, 30.0)
+_SAMPLE_PIXELS = 2**20
+
+
+@attrs.frozen(eq=False)
+class ScaledImage:
+    """An image as segmenters see it: the nuclear (and membrane) plane on the brightness scale.
+
+    Several channels of one role are averaged, each on its own scale.
+    """
+
+    image: Image
+    nuclear: tuple[int, ...]
+    membrane: tuple[int, ...]
+    brightness: Brightness
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return (height, width) in px."""
+        return self.image.shape
+
+    def read(self, rows: slice = slice(None), columns: slice = slice(None)) -> NDArray[np.float32]:
+        """Return a window (C, y, x) in [0, 1]: nuclear, and membrane where there is one."""
+        roles = [self.nuclear, self.membrane] if self.membrane else [self.nuclear]
+        return np.stack([self._mean(numbers, rows, columns) for numbers in roles])
+
+    def _mean(self, numbers: tuple[int, ...], rows: slice, columns: slice) -> NDArray[np.float32]:
+        planes = [
+            self.brightness.scale(
+                self.image.read(number, rows, columns), self.image.channels[number]
+            )
+            for number in numbers
+        ]
+        total = planes[0]
+        for plane in planes[1:]:
+            total += plane
+        return total / np.float32(len(planes)) if len(planes) > 1 else total
+
+    def sample(self, pixels: int = _SAMPLE_PIXELS) -> NDArray[np.float32]:
+        """Return the pixels (C, y, x) on a regular grid over the whole image, about ``pixels``."""
+        return self.every(max(1, math.isqrt(math.prod(self.shape) // pixels)))
+
+    def every(self, step: int) -> NDArray[np.float32]:
+        """Return every ``step``-th pixel (C, y, x) of both axes, read in bands of rows."""
+        if step == 1:
+            return self.read()
+        bands = row_bands(self.shape)
+        thinned = (self.read(band)[:, (-band.start) % step :: step, ::step] for band in bands)
+        return np.concatenate(list(thinned), axis=1)
+
+    def signal_windows(
+        self, sample: NDArray[np.float32], count: int = 4, size: int = 512
+    ) -> list[NDArray[np.float32]]:
+        """Return up to ``count`` nuclear windows of ``size`` px, spread over where signal is.
+
+        ``sample`` is what :meth:`sample` returned. An image of up to ``count`` windows is
+        returned whole.
+        """
+        height, width = self.shape
+        if height * width <= count * size * size:
+            return [self.read()[0]]
+        nuclear = sample[0]
+        rows, columns = max(1, height // size), max(1, width // size)
+        ys = np.linspace(0, nuclear.shape[0], rows + 1).astype(int)[:-1]
+        xs = np.linspace(0, nuclear.shape[1], columns + 1).astype(int)[:-1]
+        totals = np.add.reduceat(np.add.reduceat(nuclear, ys, axis=0), xs, axis=1)
+        by_signal = np.argsort(totals, axis=None, kind="stable")
+        # From the brightest half, evenly: neither empty glass nor only the brightest debris.
+        bright = by_signal[by_signal.size // 2 :]
+        chosen = bright[np.linspace(0, bright.size - 1, count + 2).astype(int)[1:-1]]
+        windows = []
+        for index in sorted(set(chosen.tolist())):
+            top, left = (index // columns) * height // rows, (index % columns) * width // columns
+            windows.append(self.read(slice(top, top + size), slice(left, left + size))[0])
+        return windows
+
+
+def view(
+    image: Image,
+    nuclear: str | Sequence[str] = (),
+    membrane: str | Sequence[str] = (),
+    levels: Brightness | None = None,
+    factor: float = 1.0,
+) -> tuple[ScaledImage, str]:
+    """Return the image on its brightness scale, and why these nuclear channels were taken."""
+    nuclear = (nuclear,) if isinstance(nuclear, str) else nuclear
+    membrane = (membrane,) if isinstance(membrane, str) else membrane
+    for name in (*nuclear, *membrane):
+        if not isinstance(name, str):
+            raise ConfigurationError(f"channels are named; got {name!r}. Names: {image.channels}")
+    numbers, chosen = nuclear_channels(image, nuclear)
+    beside = tuple(image.index(name) for name in membrane)
+    if levels is None:
+        levels = Brightness.of(image, (*numbers, *beside), factor)
+    return ScaledImage(image, numbers, beside, levels), chosen
+
+
+def guess_diameter(scaled: ScaledImage, sample: NDArray[np.float32]) -> tuple[float, str]:
+    """Return the typical nuclear diameter in px, and how it is known.
+
+    ``sample`` is what ``scaled.sample()`` returned. The result is the median of estimates over
+    parts of the image. Where those say nothing, or nothing that is plausible for the pixel size,
+    nuclei are taken to be 8 um across; without a pixel size, 16 px.
+    """
+    size = scaled.image.pixel_size
+    estimates = [estimate_diameter(window) for window in scaled.signal_windows(sample)]
+    found = [estimate for estimate in estimates if estimate is not None]
+    if found:
+        estimate = float(np.median(found))
+        low, high = _PLAUSIBLE_NUCLEUS_UM
+        if size is None or low <= estimate * size <= high:
+            return estimate, "estimated from the image"
+    if size is not None:
+        return _TYPICAL_NUCLEUS_UM / size, f"{_TYPICAL_NUCLEUS_UM:g} um at this pixel size"
+    return 16.0, GUESSED

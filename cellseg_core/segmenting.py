@@ -1,0 +1,107 @@
+"""One segmenter on one tile: at the size that it knows, with every failure named by its place."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.errors import CellsegError, ConfigurationError, SegmentationError
+from cellseg_core.protocols import AdaptiveSegmenter, Segmentation, Segmenter
+from cellseg_core.rescale import Rescaled
+from cellseg_core.scaled import ScaledImage
+from cellseg_core.stitching import TileObjects, tile_objects
+from cellseg_core.tiling import Tile
+
+__all__ = ["adapt", "margin_of", "segment_tile"]
+
+
+def adapt(
+    segmenter: Segmenter, scaled: ScaledImage, sample: NDArray[np.float32], diameter: float
+) -> tuple[Rescaled, Segmenter]:
+    """Return the image at the size that the segmenter knows, and the segmenter set up for it.
+
+    ``sample`` is what ``scaled.sample()`` returned, ``diameter`` that of nuclei in px.
+    """
+    native = segmenter.native_diameter
+    factor = 1.0 if native is None else native / diameter
+    source = Rescaled(scaled, factor)
+    if isinstance(segmenter, AdaptiveSegmenter):
+        try:
+            segmenter = segmenter.adapt(sample, diameter * factor)
+        except CellsegError:
+            raise
+        except Exception as error:
+            raise SegmentationError(
+                f"{scaled.image.name}: {type(segmenter).__name__} could not adapt to the image "
+                f"({type(error).__name__}: {error})."
+            ) from error
+    return source, segmenter
+
+
+def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) -> TileObjects:
+    """Return the objects of one tile, at the size of the source image.
+
+    Raises
+    ------
+    SegmentationError
+        If the segmenter fails or breaks a rule; the message names the image and the tile.
+    """
+    window = tile.window
+    pixels = source.read(window)
+    where = (
+        f"{name}: tile in row {tile.row + 1}, column {tile.col + 1} (rows {window.y0} to "
+        f"{window.y1}, columns {window.x0} to {window.x1})"
+    )
+    pixels.flags.writeable = False
+    try:
+        found = segmenter.segment(pixels)
+        if not isinstance(found, Segmentation):
+            raise SegmentationError(
+                f"segment() returns a Segmentation(labels, scores); this one returned "
+                f"{type(found).__name__}"
+            )
+        if found.labels.shape != pixels.shape[1:]:
+            raise SegmentationError(
+                f"labels must have the size of the tile, {pixels.shape[1:]}; these have "
+                f"{found.labels.shape}"
+            )
+        labels = source.to_source(found.labels, window)
+        return tile_objects(tile, Segmentation(labels, found.scores), source.source.shape)
+    except SegmentationError as error:
+        raise SegmentationError(
+            f"{where}: {type(segmenter).__name__} broke a rule: {error}."
+        ) from error
+    except CellsegError:
+        raise
+    except MemoryError as error:
+        raise SegmentationError(
+            f"{where}: out of memory. Use smaller tiles, for example --tile 512."
+        ) from error
+    except Exception as error:
+        raise SegmentationError(
+            f"{where}: {type(segmenter).__name__} failed ({type(error).__name__}: {error})."
+        ) from error
+
+
+def margin_of(segmenter: Segmenter, source: Rescaled, tile: int, overlap: int | None = None) -> int:
+    """Return the px of the source image that a tile's window adds to its core on every side.
+
+    ``tile`` is the largest edge of a core and ``overlap`` what the user asked neighbours to share.
+
+    Raises
+    ------
+    ConfigurationError
+        If that is less than the segmenter declares.
+    """
+    declared = math.ceil(segmenter.halo / source.factor)
+    if overlap is None:
+        return declared
+    if overlap < 2 * declared and tile < max(source.source.shape):
+        raise ConfigurationError(
+            f"an overlap of {overlap} px is too small: the segmenter needs "
+            f"{2 * declared} px at this nuclear diameter, or seams would show. Leave --overlap "
+            "out to take what it needs."
+        )
+    return math.ceil(overlap / 2)
