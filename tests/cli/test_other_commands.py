@@ -106,6 +106,7 @@ def test_help_is_short_and_complete(cellseg) -> None:
         help_text = cellseg(command, "--help")
         assert help_text.status == 0
         assert "Usage: " in help_text.out
+        assert "\\b" not in help_text.out
     run = cellseg("run", "--help").out
     for field in attrs.fields(RunConfig):
         assert f"--{field.name.replace('_', '-')}" in run
