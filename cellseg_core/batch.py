@@ -189,14 +189,15 @@ class _Run:
     def _without_parts(self, jobs: Sequence[_Job]) -> list[_Job]:
         """Leave out images whose files are all part of another image that is read too."""
         kept: list[_Job] = []
-        taken: dict[Path, set[Path]] = {}
-        by_size = sorted(jobs, key=lambda job: -len(_files(job)))
-        for job in by_size:
+        readers_of: dict[Path, set[Path]] = {}
+        for job in sorted(jobs, key=lambda job: -len(_files(job))):
             own = job.source.path.resolve()
-            if any(_files(job) <= files for source, files in taken.items() if source != own):
+            holders = set.intersection(*(readers_of.get(file, set()) for file in _files(job)))
+            if holders - {own}:
                 self.reporter.say(f"{job.source.path} is a part of another image, and left out")
                 continue
-            taken.setdefault(own, set()).update(_files(job))
+            for file in _files(job):
+                readers_of.setdefault(file, set()).add(own)
             kept.append(job)
         return kept
 
