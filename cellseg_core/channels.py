@@ -97,14 +97,23 @@ def read_channel_names(path: Path) -> tuple[str, ...]:
     import csv
 
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        content = path.read_bytes()
+    except OSError as error:
         raise ChannelError(
-            f"the channel names in {path} cannot be read ({reason}). Give a text file (UTF-8) "
-            "with one name a line."
+            f"the channel names in {path} cannot be read ({error.strerror or error}). Give a text "
+            "file with one name a line."
         ) from error
-    lines = [line.strip() for line in lines if line.strip()]
+    if b"\0" in content:
+        raise ChannelError(
+            f"the channel names in {path} cannot be read: it is not a text in UTF-8. Save it as "
+            "one, with one name a line."
+        )
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # Excel and older acquisition programs write the code page of Western Windows.
+        text = content.decode("cp1252", errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise ChannelError(f"{path} holds no channel name; write one a line.")
     if path.suffix.lower() == ".csv":

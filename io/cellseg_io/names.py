@@ -5,34 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cellseg_core.channels import read_channel_names
 from cellseg_core.errors import ChannelError
 
-__all__ = ["fit_names", "names_beside", "read_names", "unique_names"]
+__all__ = ["fit_names", "names_beside", "unique_names"]
 
 _FILE_NAMES = ("channelNames.txt", "channelnames.txt", "ChannelNames.txt")
-
-
-def read_names(path: Path) -> list[str]:
-    """Return the names in a text file, one a line; empty lines do not count.
-
-    Raises
-    ------
-    ChannelError
-        If the file cannot be read, is not text, or holds no name.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        # Excel and older acquisition programs write the code page of Western Windows.
-        text = path.read_text(encoding="cp1252", errors="replace")
-    except OSError as error:
-        raise ChannelError(f"the channel names in {path} cannot be read: {error}.") from error
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    if not names:
-        raise ChannelError(
-            f"{path} holds no channel name; write one name a line, or take the file away."
-        )
-    return names
 
 
 def names_beside(*folders: Path) -> Path | None:
@@ -52,7 +30,7 @@ def fit_names(file: Path, channels: int, image: str) -> list[str]:
     ChannelError
         If the numbers differ; the message gives both.
     """
-    names = read_names(file)
+    names = list(read_channel_names(file))
     if len(names) != channels:
         raise ChannelError(
             f"{image}: {file} has {len(names)} names, but the image has {channels} "
