@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from cellseg_core.channels import nuclear_channels, read_channel_names
+from cellseg_core.channels import nuclear_channels
 from cellseg_core.combine import combine_tables
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import (
@@ -26,30 +26,19 @@ from cellseg_core.errors import (
     ImageError,
     OutputError,
 )
-from cellseg_core.image import Image
-from cellseg_core.naming import unique_names
+from cellseg_core.inputs import Job, files_of, open_inputs, read_source
 from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
 from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import Writer
 from cellseg_core.provenance import environment
-from cellseg_core.reading import Source, find_sources
-from cellseg_core.reporting import Outcome, Reporter, Silent, Summary
+from cellseg_core.reading import find_sources
+from cellseg_core.reporting import Outcome, Reporter, RunLog, Silent, Summary
 from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
 
 __all__ = ["run_batch"]
 
 _DIM = 0.05
-
-
-@attrs.frozen(eq=False)
-class _Job:
-    """An image that could be opened, and the numbers of its nuclear and membrane channels."""
-
-    image: Image
-    source: Source
-    notes: tuple[str, ...] = ()
-    channels: tuple[int, ...] = ()
 
 
 def run_batch(
@@ -81,10 +70,12 @@ def run_batch(
     began, started = time.perf_counter(), datetime.now(UTC)
     pipeline, writers = _build(config, plugins)
     with Store.open(out) as store:
-        run = _Run(config, plugins, pipeline, writers, store, reporter or Silent())
-        jobs, brightness = run.measure_brightness(run.select(run.open_all(inputs)))
+        log = RunLog(reporter or Silent())
+        run = _Run(config, plugins, pipeline, writers, store, log)
+        jobs = run.select(open_inputs(inputs, config, plugins, store, log))
+        jobs, brightness = run.measure_brightness(jobs)
         run.process_all(jobs, brightness, fresh=fresh)
-        outcomes = sorted(run.outcomes, key=lambda outcome: (outcome.name, outcome.source))
+        outcomes = sorted(run.log.outcomes, key=lambda outcome: (outcome.name, outcome.source))
         summary = Summary(
             out=out,
             outcomes=tuple(outcomes),
@@ -131,99 +122,9 @@ class _Run:
     pipeline: Pipeline
     writers: dict[str, Writer]
     store: Store
-    reporter: Reporter
-    outcomes: list[Outcome] = attrs.field(factory=list)
+    log: RunLog
 
-    def fail(self, name: str, path: Path, error: Exception) -> None:
-        """Record and show that an input failed."""
-        reason = str(error).removeprefix(f"{name}: ")
-        self.reporter.warn(
-            f"FAILED {reason}" if reason.startswith(str(path)) else f"FAILED {path}: {reason}"
-        )
-        self.outcomes.append(Outcome(name=name, source=str(path), state="failed", error=reason))
-
-    def open_all(self, inputs: Sequence[Path]) -> list[_Job]:
-        """Return every image at the inputs, by name; what is given twice counts once."""
-        jobs: list[_Job] = []
-        for source in self._sources(inputs):
-            try:
-                jobs += [_Job(image, source) for image in self._images(source)]
-            except (ImageError, ChannelError) as error:
-                self.fail(str(source.path), source.path, error)
-        jobs = self._without_parts(jobs)
-        names = unique_names(
-            [job.image.name for job in jobs], [str(job.source.path.resolve()) for job in jobs]
-        )
-        named = []
-        for job, name in zip(jobs, names, strict=True):
-            renamed = f"{job.image.name!r} of {job.source.path} is called {name!r} here."
-            notes = () if name == job.image.name else (renamed,)
-            named.append(attrs.evolve(job, image=attrs.evolve(job.image, name=name), notes=notes))
-        self._spare_inputs(named)
-        return sorted(named, key=lambda job: job.image.name)
-
-    def _sources(self, inputs: Sequence[Path]) -> list[Source]:
-        """Return what is to be read, sorted, without results of earlier runs into this folder."""
-        config = self.config
-        found: dict[Path, Source] = {}
-        results = 0
-        for path in sorted(set(inputs)):
-            if self.store.owns(path):
-                results += 1
-                continue
-            try:
-                for source in find_sources(path, self.plugins, config.layout, config.nuclear):
-                    found.setdefault(source.path.resolve(), source)
-            except ImageError as error:
-                self.fail(str(path), path, error)
-        sources = [found[path] for path in sorted(found)]
-        for note in dict.fromkeys(source.note for source in sources if source.note):
-            self.reporter.say(note)
-        if results:
-            self.reporter.say(
-                f"{results} of the inputs are results of an earlier run into {self.store.out}, and "
-                "are left out"
-            )
-        return sources
-
-    def _without_parts(self, jobs: Sequence[_Job]) -> list[_Job]:
-        """Leave out images whose files are all part of another image that is read too."""
-        kept: list[_Job] = []
-        readers_of: dict[Path, set[Path]] = {}
-        for job in sorted(jobs, key=lambda job: -len(_files(job))):
-            own = job.source.path.resolve()
-            holders = set.intersection(*(readers_of.get(file, set()) for file in _files(job)))
-            if holders - {own}:
-                self.reporter.say(f"{job.source.path} is a part of another image, and left out")
-                continue
-            for file in _files(job):
-                readers_of.setdefault(file, set()).add(own)
-            kept.append(job)
-        return kept
-
-    def _spare_inputs(self, jobs: Sequence[_Job]) -> None:
-        """Refuse to write results into a folder that an input lies in."""
-        folders = {(self.store.out / job.image.name).resolve() for job in jobs}
-        for job in jobs:
-            for file in _files(job):
-                if not folders.isdisjoint(file.parents):
-                    raise ConfigurationError(
-                        f"results would be written into {file.parent}, where the input {file.name} "
-                        "lies. Choose another folder with -o."
-                    )
-
-    def _images(self, source: Source) -> list[Image]:
-        """Return the images of a source, with the names and pixel size that the user gave."""
-        config = self.config
-        images = source.read(self.plugins, config.options("reader", source.reader, self.plugins))
-        if config.channels is not None:
-            names = read_channel_names(config.channels)
-            images = [attrs.evolve(image, channels=names, color=False) for image in images]
-        if config.pixel_size is not None:
-            images = [attrs.evolve(image, pixel_size=config.pixel_size) for image in images]
-        return images
-
-    def select(self, jobs: Sequence[_Job]) -> list[_Job]:
+    def select(self, jobs: Sequence[Job]) -> list[Job]:
         """Return the images that have the nuclear and membrane channels."""
         selected = []
         for job in jobs:
@@ -231,13 +132,13 @@ class _Run:
                 nuclear, _ = nuclear_channels(job.image, self.config.nuclear)
                 membrane = [job.image.index(name) for name in self.config.membrane]
             except ChannelError as error:
-                self.fail(job.image.name, job.source.path, error)
+                self.log.fail(job.image.name, job.source.path, error)
             else:
                 numbers = tuple(dict.fromkeys((*nuclear, *membrane)))
                 selected.append(attrs.evolve(job, channels=numbers))
         return selected
 
-    def measure_brightness(self, jobs: Sequence[_Job]) -> tuple[list[_Job], Brightness | None]:
+    def measure_brightness(self, jobs: Sequence[Job]) -> tuple[list[Job], Brightness | None]:
         """Return the images whose pixels can be read, and one brightness scale for them all."""
         expected: Counter[str] = Counter()
         for job in jobs:
@@ -247,12 +148,12 @@ class _Run:
         kept = []
         own_levels: dict[str, Mapping[str, float]] = {}
         for done, job in enumerate(jobs):
-            self.reporter.step(job.image.name, "brightness", done, len(jobs))
+            self.log.reporter.step(job.image.name, "brightness", done, len(jobs))
             try:
                 own = channel_tails(job.image, job.channels, expected)
                 own_levels[job.image.name] = Brightness.from_tails(own, 1, job.image.name).levels
             except ImageError as error:
-                self.fail(job.image.name, job.source.path, error)
+                self.log.fail(job.image.name, job.source.path, error)
                 continue
             for name, tail in own.items():
                 tails[name].merge(tail)
@@ -268,7 +169,7 @@ class _Run:
         if not any(brightness.levels.values()):
             for job in kept:
                 channels = ", ".join(job.image.channels[number] for number in job.channels)
-                self.fail(
+                self.log.fail(
                     job.image.name,
                     job.source.path,
                     ImageError(
@@ -285,7 +186,7 @@ class _Run:
         for name, levels in own_levels.items():
             for channel, level in levels.items():
                 if 0 < level < _DIM * shared.levels[channel]:
-                    self.reporter.warn(
+                    self.log.reporter.warn(
                         f"{name}: {channel} is {shared.levels[channel] / level:.0f} times dimmer "
                         "than in the other images, with which it shares one brightness scale. If "
                         "it is of another kind, run it on its own."
@@ -295,7 +196,7 @@ class _Run:
         self, path: Path, channels: Iterable[str], factor: float
     ) -> Brightness:
         sources = find_sources(path, self.plugins, self.config.layout, self.config.nuclear)
-        images = [image for source in sources for image in self._images(source)]
+        images = [i for s in sources for i in read_source(s, self.config, self.plugins)]
         if len(images) != 1:
             raise ImageError(f"--reference takes one image; {path} holds {len(images)}.")
         numbers = {name: images[0].index(name) for name in channels}
@@ -305,29 +206,29 @@ class _Run:
         return Brightness(levels, factor, str(path))
 
     def process_all(
-        self, jobs: Sequence[_Job], brightness: Brightness | None, *, fresh: bool
+        self, jobs: Sequence[Job], brightness: Brightness | None, *, fresh: bool
     ) -> None:
         """Process the images one by one, and record what became of each."""
         shared = self._shared_facts(brightness)
-        total = len(jobs) + len(self.outcomes)
+        total = len(jobs) + len(self.log.outcomes)
         for job in jobs:
-            self.reporter.images(len(self.outcomes), total)
+            self.log.reporter.images(len(self.log.outcomes), total)
             try:
                 self._process(job, brightness, shared, fresh=fresh)
             except OutputError as error:
                 if error.errno == errno.ENOSPC:
                     raise
-                self.fail(job.image.name, job.source.path, error)
+                self.log.fail(job.image.name, job.source.path, error)
             except CellsegError as error:
-                self.fail(job.image.name, job.source.path, error)
+                self.log.fail(job.image.name, job.source.path, error)
             except Exception as error:  # noqa: BLE001 - one image must not take the others down
                 lines = "".join(traceback.format_exception(error)[-3:])
                 report = (
                     f"unexpected {type(error).__name__}: {error}. This is a bug in cellseg or in "
                     f"one of its plugins; please report it with these lines:\n{lines}"
                 )
-                self.fail(job.image.name, job.source.path, RuntimeError(report))
-        self.reporter.images(len(self.outcomes), total)
+                self.log.fail(job.image.name, job.source.path, RuntimeError(report))
+        self.log.reporter.images(len(self.log.outcomes), total)
 
     def _shared_facts(self, brightness: Brightness | None) -> dict[str, Any]:
         """Return what, besides the image itself, decides over its results."""
@@ -343,13 +244,13 @@ class _Run:
         }
 
     def _process(
-        self, job: _Job, brightness: Brightness | None, shared: dict[str, Any], *, fresh: bool
+        self, job: Job, brightness: Brightness | None, shared: dict[str, Any], *, fresh: bool
     ) -> None:
         """Do one image, or find that it is done."""
         image = job.image
         facts = {
             "reader": f"{job.source.reader} of {self._origin(job.source.reader)}",
-            "files": fingerprint(_files(job)),
+            "files": fingerprint(files_of(job)),
             "channels": list(image.channels),
             "shape": list(image.shape),
             "dtype": str(image.dtype),
@@ -366,7 +267,7 @@ class _Run:
                 self.config.nuclear,
                 self.config.membrane,
                 levels=brightness,
-                progress=lambda step, done, of: self.reporter.step(image.name, step, done, of),
+                progress=lambda step, done, of: self.log.reporter.step(image.name, step, done, of),
             )
             with self.store.image_folder() as folder:
                 notes = [*job.notes, *result.warnings, *self._write(result, folder)]
@@ -382,8 +283,8 @@ class _Run:
                     },
                 )
         for warning in record["warnings"]:
-            self.reporter.warn(f"{image.name}: {warning}")
-        self.outcomes.append(
+            self.log.reporter.warn(f"{image.name}: {warning}")
+        self.log.outcomes.append(
             Outcome(
                 name=image.name,
                 source=str(job.source.path),
@@ -398,7 +299,7 @@ class _Run:
         """Run every writer, and return what they warn of."""
         notes = []
         for done, (name, writer) in enumerate(self.writers.items()):
-            self.reporter.step(result.image.name, "write", done, len(self.writers))
+            self.log.reporter.step(result.image.name, "write", done, len(self.writers))
             try:
                 with warnings.catch_warnings(record=True) as caught:
                     warnings.simplefilter("always")
@@ -434,7 +335,7 @@ class _Run:
         others = sorted(self.store.known() - set(done))
         if others:
             shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-            self.reporter.warn(
+            self.log.reporter.warn(
                 f"{out} also holds results that are not part of this run: {shown}. cells.csv and "
                 "run.json hold this run alone; to have all in one table, give all images in one "
                 "command."
@@ -452,8 +353,3 @@ class _Run:
             "images": [attrs.asdict(outcome) for outcome in summary.outcomes],
         }
         atomic_write(out / "run.json", json.dumps(record, indent=1))
-
-
-def _files(job: _Job) -> set[Path]:
-    """Return all files that an image is read from."""
-    return {path.resolve() for path in job.image.files or (job.source.path,)}

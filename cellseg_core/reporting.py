@@ -9,7 +9,7 @@ import attrs
 
 from cellseg_core.normalize import Brightness
 
-__all__ = ["Outcome", "Reporter", "Silent", "Summary"]
+__all__ = ["Outcome", "Reporter", "RunLog", "Silent", "Summary"]
 
 
 class Reporter(Protocol):
@@ -100,3 +100,19 @@ class Summary:
     def cells(self) -> int:
         """Return the number of cells in all images."""
         return sum(outcome.cells for outcome in self.outcomes)
+
+
+@attrs.frozen(eq=False)
+class RunLog:
+    """What a run has told so far: to its user, and of each input that is over."""
+
+    reporter: Reporter
+    outcomes: list[Outcome] = attrs.field(factory=list)
+
+    def fail(self, name: str, path: Path, error: Exception) -> None:
+        """Record and show that an input failed."""
+        reason = str(error).removeprefix(f"{name}: ")
+        self.reporter.warn(
+            f"FAILED {reason}" if reason.startswith(str(path)) else f"FAILED {path}: {reason}"
+        )
+        self.outcomes.append(Outcome(name=name, source=str(path), state="failed", error=reason))

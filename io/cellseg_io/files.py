@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cellseg_core.errors import ImageError, nearest
 
-__all__ = ["check_file", "natural_key", "safe_name", "signature", "stem"]
+__all__ = ["check_file", "natural_key", "signature", "stem"]
 
 _SIGNATURES = (
     (b"\x89PNG", "a PNG picture"),
@@ -85,15 +85,6 @@ def stem(path: Path) -> str:
     return re.sub(
         r"(?i)(\.ome)?\.(tiff?|qptiff|btf)$|\.companion\.ome$|\.(png|jpe?g)$", "", path.name
     )
-
-
-def safe_name(text: str) -> str:
-    """Return ``text`` with everything replaced that a file name cannot hold on some system.
-
-    >>> safe_name("Scan 1.rcpnl #761")
-    'Scan_1.rcpnl_761'
-    """
-    return re.sub(r"[^\w.+-]+", "_", text).strip("._")
 
 
 def natural_key(text: str) -> tuple[list[tuple[int, str]], str]:

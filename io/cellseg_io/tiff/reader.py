@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from cellseg_core.errors import ChannelError, ConfigurationError, ImageError
 from cellseg_core.image import Image
-from cellseg_io.files import safe_name, stem
+from cellseg_core.naming import safe_name
+from cellseg_io.files import stem
 from cellseg_io.lazy import LazyPlanes
 from cellseg_io.names import fit_names, names_beside, unique_names
 from cellseg_io.tiff.axes import Plan, Projection, as_axes, as_depth, as_plane, plan_axes
@@ -211,11 +212,11 @@ def _image_names(base: str, own: list[str], numbers: list[int]) -> list[str]:
     """Return one name for each image: the stem of the file, and of several what tells them apart.
 
     >>> _image_names("scan", ["a b", "c"], [0, 1]), _image_names("scan", ["", ""], [0, 1])
-    (['scan_a_b', 'scan_c'], ['scan_1', 'scan_2'])
+    (['scan_a b', 'scan_c'], ['scan_1', 'scan_2'])
     """
     if len(own) == 1:
         return [base]
     safe = [safe_name(name) for name in own]
-    if not all(safe) or len({name.casefold() for name in safe}) < len(safe):
+    if not all(own) or len({name.casefold() for name in safe}) < len(safe):
         safe = [str(number + 1) for number in numbers]
     return [f"{base}_{name}" for name in safe]
