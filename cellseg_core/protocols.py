@@ -6,7 +6,7 @@ that changes; models and the like load on first use.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptiveSegmenter",
+    "Compensation",
     "Compensator",
     "Expander",
+    "ImageCompensator",
     "Labels",
     "Reader",
     "Segmentation",
@@ -111,14 +113,47 @@ class Expander(Protocol):
         ...
 
 
+@attrs.frozen(eq=False)
+class Compensation:
+    """What a compensator made of the means, where there is something to say about it.
+
+    Parameters
+    ----------
+    means
+        The compensated means (N, K), not negative.
+    facts
+        Plain numbers and texts for the record, such as the condition of the system solved.
+    """
+
+    means: NDArray[np.float64]
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
+
+
 @runtime_checkable
 class Compensator(Protocol):
     """Takes signal that bled in from neighbouring cells out of the per-cell means."""
 
-    def compensate(self, labels: Labels, means: NDArray[np.float64]) -> NDArray[np.float64]:
+    def compensate(
+        self, labels: Labels, means: NDArray[np.float64]
+    ) -> NDArray[np.float64] | Compensation:
         """Return the compensated means, shape (N, K), not negative.
 
-        ``labels`` (Y, X) holds the ids 1..N; row ``i`` of ``means`` belongs to id ``i + 1``.
+        ``labels`` (Y, X) holds the ids 1..N; row ``i`` of ``means`` belongs to id ``i + 1``. A
+        mean is NaN where a cell has no pixel with a value, and stays so.
+        """
+        ...
+
+
+@runtime_checkable
+class ImageCompensator(Protocol):
+    """A compensator that looks at the pixels too."""
+
+    def compensate_image(
+        self, image: Image, labels: Labels, means: NDArray[np.float64]
+    ) -> NDArray[np.float64] | Compensation:
+        """Return the compensated means, as :meth:`Compensator.compensate` does.
+
+        Column ``k`` of ``means`` belongs to channel ``k`` of ``image``.
         """
         ...
 
