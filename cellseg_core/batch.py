@@ -94,6 +94,8 @@ def _build(config: RunConfig, plugins: Plugins) -> tuple[Pipeline, dict[str, Wri
         expander=config.expander,
         expand_by=config.expand,
         compensator=config.compensator if config.compensate else None,
+        compensate_except=config.compensate_except,
+        features=config.features,
         nuclear_diameter=config.nuclear_diameter,
         min_size=config.min_size,
         tile=config.tile,

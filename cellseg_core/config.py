@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ import attrs
 
 from cellseg_core.component import KINDS, Kind
 from cellseg_core.errors import ConfigurationError, nearest
+from cellseg_core.features import Features
+from cellseg_core.length import Length
 from cellseg_core.pipeline import DEFAULT_SEGMENTER
 from cellseg_core.plugins import Plugins
 
@@ -52,6 +55,24 @@ def _brightness(value: Any) -> float | str:
             return value
     kept: float | str = value
     return kept
+
+
+def _length(value: Any) -> float | str:
+    """Return a number of px as a number, whether or not it came as text."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        kept: float | str = value
+        return kept
+    return int(number) if math.isfinite(number) and number == int(number) else number
+
+
+def _is_length(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    Length.of(value, option_name(attribute))
+
+
+def _are_features(_: object, __: object, value: Any) -> None:
+    Features.of(value)
 
 
 _LARGEST = 10**9
@@ -182,15 +203,40 @@ class RunConfig:
     min_size: int = _option(
         20, "Nuclei with fewer pixels are removed.", "PX", validator=_number(0, whole=True)
     )
-    expand: float = _option(
-        0, "Grow nuclei into cells by this many px (1 or 2 is usual).", "PX", validator=_number(0)
+    expand: float | str = _option(
+        0,
+        "Grow nuclei into cells by this many px (1 or 2 is usual), or um, rounded to whole px: "
+        "1um.",
+        "PX|UMum",
+        converter=_length,
+        validator=_is_length,
     )
     expander: str = _option("sequential", "How nuclei are grown.", "NAME", validator=_name)
     compensate: bool = _option(
         False, "Take out signal that bled in from neighbouring cells.", validator=_yes_or_no
     )
     compensator: str = _option(
-        "contact", "How bleed is taken out, with --compensate.", "NAME", validator=_name
+        "conserving",
+        "How bleed is taken out, with --compensate: 'conserving' and 'boundary' give light back to "
+        "the cell it came from, 'contact' is the rule of Goltsev et al. 2018, which dims all.",
+        "NAME",
+        validator=_name,
+    )
+    compensate_except: tuple[str, ...] = _option(
+        (),
+        "Channels that --compensate leaves as they are, such as nuclear stains.",
+        "NAME[,NAME]",
+        converter=_names,
+        example='["DAPI"]',
+    )
+    features: tuple[str, ...] = _option(
+        (),
+        "What to measure besides the mean of each channel: shape, statistics, compartments, "
+        "neighbours, all, or single ones such as median, p90, std, nucleus_mean, eccentricity.",
+        "NAME[,NAME]",
+        converter=_names,
+        validator=_are_features,
+        example='["shape", "statistics"]',
     )
     write: tuple[str, ...] = _option(
         ("csv", "fcs", "labels", "overlay"),

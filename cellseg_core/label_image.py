@@ -77,7 +77,7 @@ def read_labels(
     Raises
     ------
     ImageError
-        If a value is negative.
+        If a value is negative, or beyond 64 bits with a sign.
     """
     window = np.ascontiguousarray(labels[rows, columns])
     lowest = int(window.min(initial=0))
@@ -87,7 +87,14 @@ def read_labels(
             f"{about}the label image holds negative values (down to {lowest}); "
             "0 is background and each object has a positive value."
         )
-    small = window.dtype.itemsize < 4 or int(window.max(initial=0)) <= np.iinfo(np.int32).max
+    highest = int(window.max(initial=0)) if window.dtype.itemsize >= 4 else 0
+    if highest > np.iinfo(np.int64).max:
+        about = f"{name}: " if name else ""
+        raise ImageError(
+            f"{about}ids go up to 9.2e18; this label image has {highest}. Renumber it, for "
+            "example with skimage.segmentation.relabel_sequential."
+        )
+    small = highest <= np.iinfo(np.int32).max
     kept: NDArray[np.signedinteger[Any]] = window.astype(
         np.int32 if small else np.int64, copy=False
     )

@@ -1,130 +1,214 @@
-"""Per-cell statistics from an image and a label image, band by band."""
+"""Per-cell measurements from an image and its label images, window by window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.errors import ImageError
+from cellseg_core.errors import ConfigurationError, ImageError
+from cellseg_core.features import SHAPES, Features, Statistic
 from cellseg_core.image import Image
-from cellseg_core.normalize import row_bands
-from cellseg_core.objects import compact
+from cellseg_core.intensity import as_kernel_pixels, intensities
+from cellseg_core.label_image import LazyLabels, check_labels
+from cellseg_core.regions import (
+    Outlines,
+    Renumbered,
+    Runs,
+    Window,
+    check_nuclei,
+    find_outlines,
+    plan,
+    read_window,
+)
+from cellseg_core.shape import BOX, MEASURED, shapes
 from cellseg_core.table import CellTable
 
 __all__ = ["measure"]
 
+_MEAN = Statistic("mean")
+
 
 def measure(
     image: Image | NDArray[Any],
-    labels: NDArray[np.integer[Any]],
+    labels: LazyLabels | NDArray[np.integer[Any]],
     *,
+    nuclei: LazyLabels | NDArray[np.integer[Any]] | None = None,
+    features: str | Iterable[str] = (),
     scores: NDArray[np.float64] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CellTable:
-    """Return size, position and mean intensity in every channel of each labelled cell.
+    """Return size, position, mean intensity in every channel, and more, of each labelled cell.
+
+    Each cell is measured at once, from its own pixels in reading order, and the image is read in
+    windows that hold their cells whole. So no value depends on how the image is cut, and memory is
+    that of a window of one channel (some million pixels, or the bounding box of the largest cell)
+    and of the table.
 
     Parameters
     ----------
     image
-        An :class:`~cellseg_core.image.Image`, or an array (C, Y, X) or (Y, X). Channels are read
-        one after the other, in bands of rows.
+        An :class:`~cellseg_core.image.Image`, or an array (C, Y, X) or (Y, X). It may be lazy.
     labels
-        Integers (Y, X): 0 is background, each other value one cell. Gaps are fine: a row of the
-        table for each value that occurs.
+        Integers (Y, X): 0 is background, each other value one cell. Gaps and large ids are fine: a
+        row of the table for each value that occurs. It may be lazy; it is read twice.
+    nuclei
+        The label image before expansion, with the same ids, for what is measured of nuclei and
+        rings (:data:`~cellseg_core.features.COMPARTMENTS`). A cell without one has NaN there.
+    features
+        What to measure beyond the means: names and groups of :mod:`cellseg_core.features`, such as
+        ``("shape", "median", "nucleus_p90")``, or a text with commas.
     scores
         Confidence of each row, where there is one.
     progress
-        Called with (channels done, channels).
+        Called with (steps done, steps); a step is a window in one channel.
 
     Returns
     -------
     CellTable
-        Means are over the finite pixels of a cell, summed in float64; a cell without any has the
-        mean NaN. With a pixel size the feature ``area_um2`` is there as well.
+        Statistics are of a cell's finite pixels; a cell without any has NaN, and the count 0.
+        Sums of 8 and 16-bit integers are exact; everything else is computed in float64, to which
+        other integers are converted (exactly up to 2**53). With a pixel size the feature
+        ``area_um2`` is there as well.
 
     Raises
     ------
     ImageError
-        If labels and image differ in size, or labels are negative or not integers.
+        If label images and image differ in size, labels are negative or not integers, or a
+        nucleus does not lie in the cell of its id.
+    ConfigurationError
+        If a feature is unknown, or needs nuclei and none are given.
 
-    >>> table = measure(np.array([[[1, 3, 9]]]), np.array([[5, 5, 0]]))
+    >>> table = measure(np.array([[[1, 3, 9]]]), np.array([[5, 5, 0]]), features="max")
     >>> table.labels.tolist(), table.areas.tolist(), table.intensities.tolist()
     ([5], [2], [[2.0]])
+    >>> table.statistics["max"].tolist()
+    [[3.0]]
     """
     image = image if isinstance(image, Image) else Image(image)
-    labels = np.asarray(labels)
-    _check(labels, image)
-    numbered, present = compact(labels)
-    count = present.size
-    areas = np.zeros(count + 1, np.int64)
-    centre = np.zeros((2, count + 1))
-    for rows in row_bands(image.shape):
-        band = numbered[rows]
-        y, x = np.nonzero(band)
-        ids = band[y, x]
-        areas += np.bincount(ids, minlength=count + 1)
-        centre[0] += np.bincount(ids, y + rows.start, count + 1)
-        centre[1] += np.bincount(ids, x, count + 1)
-    means = np.empty((count, len(image.channels)))
-    for number in range(len(image.channels)):
-        means[:, number] = _means(image, number, numbered, areas)[1:]
-        if progress is not None:
-            progress(number + 1, len(image.channels))
-    on_edge = np.zeros(count + 1, bool)
-    for edge in (numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1]):
-        on_edge[edge] = True
-    features: dict[str, NDArray[np.generic]] = {}
+    wanted = Features.of(features)
+    cells = _checked(labels, image, "label image")
+    inner = None
+    if wanted.needs_nuclei:
+        if nuclei is None:
+            raise ConfigurationError(
+                f"{image.name}: {', '.join(wanted.needs_nuclei)} cannot be measured without the "
+                "nuclei: give the label image before expansion, measure(..., nuclei=...)."
+            )
+        inner = _checked(nuclei, image, "label image of the nuclei")
+    outlines = find_outlines(cells, image.name)
+    if inner is not None:
+        check_nuclei(inner, cells, image.name)
+    found = _Columns.empty(outlines.ids.size, len(image.channels), wanted)
+    windows = list(plan(outlines, image.shape))
+    steps = len(windows) * len(image.channels)
+    for number, window in enumerate(windows):
+        parts = read_window(window, outlines, cells, inner, image.name)
+        _measure_morphology(found, window, parts)
+        for channel in range(len(image.channels)):
+            pixels = as_kernel_pixels(image.read(channel, window.rows, window.columns))
+            for part, statistics in found.by_part.items():
+                for statistic, values in intensities(pixels, parts[part], statistics).items():
+                    found.statistics[statistic][channel, window.cells] = values
+            if progress is not None:
+                progress(number * len(image.channels) + channel + 1, steps)
+    named: dict[str, NDArray[np.generic]] = {}
     if image.pixel_size is not None:
-        features["area_um2"] = areas[1:] * image.pixel_size**2
+        named["area_um2"] = outlines.areas * image.pixel_size**2
+    if {"neighbours", "contact_length"} & set(wanted.morphology):
+        found.morphology.update(_contacts(cells, outlines))
+    for name in wanted.morphology:
+        named |= {column: found.morphology[column] for column in _columns_of(name)}
     return CellTable(
-        labels=present,
-        areas=areas[1:],
-        centroids=(centre[:, 1:] / areas[1:]).T,
-        touches_edge=on_edge[1:],
+        labels=outlines.ids,
+        areas=outlines.areas,
+        centroids=outlines.centroids,
+        touches_edge=outlines.touches_edge(image.shape),
         channels=image.channels,
-        intensities=means,
-        features=features,
+        intensities=found.statistics[_MEAN].T,
+        statistics={
+            statistic.name: found.statistics[statistic].T for statistic in wanted.statistics
+        },
+        features=named,
         image=image.name,
         position=image.position,
         **({} if scores is None else {"scores": np.asarray(scores, np.float64)}),
     )
 
 
-def _means(
-    image: Image, number: int, labels: NDArray[np.integer[Any]], areas: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the mean of one channel for each number of a cell, from 0."""
-    totals = np.zeros(areas.size)
-    counts = areas.copy()
-    for rows in row_bands(image.shape):
-        ids = labels[rows].ravel()
-        values = image.read(number, rows).ravel().astype(np.float64)
-        bad = ~np.isfinite(values)
-        if bad.any():
-            counts -= np.bincount(ids[bad], minlength=areas.size)
-            values[bad] = 0
-        totals += np.bincount(ids, values, areas.size)
-    counts[0] = 0
-    with np.errstate(invalid="ignore"):
-        return totals / np.where(counts > 0, counts, np.nan)
-
-
-def _check(labels: NDArray[Any], image: Image) -> None:
-    if labels.shape != image.shape:
+def _checked(labels: Any, image: Image, what: str) -> LazyLabels:
+    checked = check_labels(labels, image.name)
+    shape = tuple(int(length) for length in checked.shape)
+    if shape != image.shape:
         raise ImageError(
-            f"{image.name}: the label image has the size {labels.shape}, the image {image.shape}; "
+            f"{image.name}: the {what} has the size {shape}, the image {image.shape}; "
             "they must be the same. Was the label image made from this image, without cropping?"
         )
-    if labels.dtype.kind not in "iu":
-        raise ImageError(
-            f"{image.name}: a label image holds integers; this one holds {labels.dtype}. If its "
-            "values are whole numbers, convert it with labels.astype('int32')."
+    return checked
+
+
+def _columns_of(name: str) -> tuple[str, ...]:
+    """Return the columns of one name of the morphology: four for a box, one for anything else."""
+    if not name.endswith("bbox"):
+        return (name,)
+    return tuple(f"{name.removesuffix('bbox')}{side}" for side in BOX)
+
+
+@attrs.frozen(eq=False)
+class _Columns:
+    """The values as they come in: statistics (K, N), and one array (N,) for all else."""
+
+    by_part: dict[str, tuple[Statistic, ...]]
+    statistics: dict[Statistic, NDArray[Any]]
+    morphology: dict[str, NDArray[Any]]
+
+    @classmethod
+    def empty(cls, cells: int, channels: int, wanted: Features) -> _Columns:
+        """Return room for what is wanted."""
+        statistics = tuple(dict.fromkeys((_MEAN, *wanted.statistics)))
+        return cls(
+            by_part={
+                part: tuple(one for one in statistics if one.compartment == part)
+                for part in dict.fromkeys(one.compartment for one in statistics)
+            },
+            statistics={
+                one: np.empty((channels, cells), np.int64 if one.kind == "count" else np.float64)
+                for one in statistics
+            },
+            morphology={
+                column: np.empty(cells, np.float64 if name.endswith(MEASURED) else np.int64)
+                for name in wanted.morphology
+                for column in _columns_of(name)
+            },
         )
-    if labels.min(initial=0) < 0:
-        raise ImageError(
-            f"{image.name}: the label image holds negative values (down to {labels.min()}); "
-            "0 is background and each cell has a positive value."
-        )
+
+
+def _measure_morphology(found: _Columns, window: Window, parts: dict[str, Runs]) -> None:
+    """Fill in what the places of pixels tell: shapes, and the areas of nuclei and rings."""
+    origin = (window.rows.start or 0, window.columns.start or 0)
+    for prefix, part in (("", "cell"), ("nucleus_", "nucleus")):
+        # A box is wanted if its first side is.
+        wanted = [name for name in SHAPES if _columns_of(f"{prefix}{name}")[0] in found.morphology]
+        if wanted:
+            for column, values in shapes(parts[part], wanted, origin).items():
+                found.morphology[f"{prefix}{column}"][window.cells] = values
+    for part in ("nucleus", "ring"):
+        if f"{part}_area" in found.morphology:
+            found.morphology[f"{part}_area"][window.cells] = parts[part].areas
+
+
+def _contacts(cells: LazyLabels, outlines: Outlines) -> dict[str, NDArray[np.int64]]:
+    """Return with how many others each cell is in contact, and over what length."""
+    from cellseg_core.contacts import count_contacts
+
+    count = outlines.ids.size
+    if count and outlines.ids[-1] != count:
+        cells = Renumbered(cells, outlines)
+    contacts = count_contacts(cells)
+    ends = np.concatenate([contacts.first, contacts.second]) - 1
+    lengths = np.zeros(count, np.int64)
+    np.add.at(lengths, ends, np.tile(contacts.lengths, 2))
+    return {"neighbours": np.bincount(ends, minlength=count), "contact_length": lengths}

@@ -14,8 +14,8 @@ from warnings import catch_warnings, simplefilter
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
 
+from cellseg_core.compensating import moved, run_compensator
 from cellseg_core.component import KINDS
 from cellseg_core.errors import (
     CellsegError,
@@ -24,7 +24,9 @@ from cellseg_core.errors import (
     SegmentationError,
     nearest,
 )
+from cellseg_core.features import Features
 from cellseg_core.image import Image
+from cellseg_core.length import Length
 from cellseg_core.measure import measure
 from cellseg_core.normalize import Brightness
 from cellseg_core.objects import in_reading_order
@@ -32,6 +34,7 @@ from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import (
     Compensator,
     Expander,
+    ImageCompensator,
     Labels,
     Segmenter,
 )
@@ -96,6 +99,14 @@ def _positive(_: object, attribute: attrs.Attribute[Any], value: float | None) -
         raise ConfigurationError(f"{attribute.name} is more than 0; got {value}")
 
 
+def _is_length(_: object, attribute: attrs.Attribute[Any], value: float | str) -> None:
+    Length.of(value, attribute.name)
+
+
+def _are_features(_: object, __: object, value: Sequence[str]) -> None:
+    Features.of(value)
+
+
 @attrs.frozen(kw_only=True)
 class Pipeline:
     """Everything that is done to an image between its reader and the writers.
@@ -106,7 +117,12 @@ class Pipeline:
         Names of components, or objects of your own that follow the protocols in
         :mod:`cellseg_core.protocols`. No compensation without ``compensator``.
     expand_by
-        Px by which nuclei are grown into cells; 0 leaves them as they are.
+        Px by which nuclei are grown into cells, or um as a text, ``"1um"``, which is rounded to
+        whole px; 0 leaves them as they are.
+    compensate_except
+        Channels that compensation leaves as they are.
+    features
+        What to measure besides the mean: see :mod:`cellseg_core.features`.
     nuclear_diameter
         Typical diameter of a nucleus in px. Default: estimated from the image.
     min_size
@@ -137,8 +153,10 @@ class Pipeline:
 
     segmenter: str | Segmenter = DEFAULT_SEGMENTER
     expander: str | Expander = "sequential"
-    expand_by: float = attrs.field(default=0, validator=_not_negative)
-    compensator: str | Compensator | None = None
+    expand_by: float | str = attrs.field(default=0, validator=_is_length)
+    compensator: str | Compensator | ImageCompensator | None = None
+    compensate_except: Sequence[str] = ()
+    features: Sequence[str] = attrs.field(default=(), validator=_are_features)
     nuclear_diameter: float | None = attrs.field(default=None, validator=_positive)
     min_size: int = attrs.field(default=20, validator=_not_negative)
     tile: int = attrs.field(default=1024, validator=_positive)
@@ -177,7 +195,9 @@ class Pipeline:
         """
         report = progress or (lambda _step, _done, _total: None)
         image = _as_image(image)
-        built = self.build()
+        grow = Length.of(self.expand_by).in_px(image.pixel_size, image.name)
+        untouched = [image.index(name) for name in self.compensate_except]
+        built = self.build(grow)
         watch = _Watch()
         warnings: list[str] = []
 
@@ -220,16 +240,34 @@ class Pipeline:
 
         cells = _expanded(built.expander, nuclei, image.name)
         watch.lap("expand")
-        table = measure(
-            image, cells, scores=scores, progress=lambda n, of: report("measure", n, of)
-        )
-        watch.lap("measure")
-        if built.compensator is not None:
-            with catch_warnings(record=True) as caught:
-                simplefilter("always")
-                table = _compensated(built.compensator, table, cells)
-            warnings += [str(warning.message) for warning in caught]
-            watch.lap("compensate")
+        with catch_warnings(record=True) as caught:
+            simplefilter("always")
+            table = measure(
+                image,
+                cells,
+                nuclei=nuclei,
+                features=self.features,
+                scores=scores,
+                progress=lambda n, of: report("measure", n, of),
+            )
+            watch.lap("measure")
+            compensation: dict[str, Any] = {}
+            if built.compensator is not None:
+                report("compensate", 0, 1)
+                table, compensation = _compensated(
+                    built.compensator, image, cells, table, untouched
+                )
+                if len(table) > 1 and not any(
+                    share["removed"] or share["added"]
+                    for share in compensation["channels"].values()
+                ):
+                    warnings.append(
+                        "compensation changed nothing: it moves signal between cells that touch, "
+                        "and hardly any do. Grow nuclei into cells with --expand."
+                    )
+                report("compensate", 1, 1)
+                watch.lap("compensate")
+        warnings += [str(warning.message) for warning in caught]
         if not len(table):
             warnings.append(
                 "no cell was found. Does the overlay show nuclei? If not, choose the channel with "
@@ -248,6 +286,8 @@ class Pipeline:
             "magnification": round(source.factor, 4),
             "tiles": len(tiles),
             "overlap_px": 2 * margin,
+            "expand_px": grow,
+            **({"compensation": compensation} if compensation else {}),
             "removed_small": int(np.count_nonzero(np.bincount(stitched.ravel())[1:]) - len(table)),
             "seconds": watch.laps,
         }
@@ -262,8 +302,13 @@ class Pipeline:
             warnings=tuple(warnings),
         )
 
-    def build(self) -> Components:
-        """Return the components, built: a wrong name or option shows before any work is done."""
+    def build(self, grow: float = 1) -> Components:
+        """Return the components, built: a wrong name or option shows before any work is done.
+
+        ``grow`` is what the expander is built with where the distance is given in um.
+        """
+        length = Length.of(self.expand_by)
+        distance = grow if length.unit == "um" else length.value
         plugins = self.plugins or load_plugins()
         for kind in self.options:
             if kind not in KINDS:
@@ -280,8 +325,8 @@ class Pipeline:
         _check_follows(segmenter, Segmenter, ("native_diameter", "halo", "segment"))
         return Components(
             segmenter=segmenter,
-            expander=get("expander", self.expander, distance=self.expand_by)
-            if self.expand_by or not isinstance(self.expander, str)
+            expander=get("expander", self.expander, distance=distance)
+            if length.value or not isinstance(self.expander, str)
             else None,
             compensator=None if self.compensator is None else get("compensator", self.compensator),
         )
@@ -293,7 +338,7 @@ class Components:
 
     segmenter: Segmenter
     expander: Expander | None
-    compensator: Compensator | None
+    compensator: Compensator | ImageCompensator | None
 
 
 def _as_image(image: Any) -> Image:
@@ -352,18 +397,23 @@ def _expanded(expander: Expander | None, nuclei: Labels, name: str) -> Labels:
     return cells
 
 
-def _compensated(compensator: Compensator, table: CellTable, cells: Labels) -> CellTable:
-    try:
-        means: NDArray[np.float64] = compensator.compensate(cells, table.intensities)
-    except CellsegError:
-        raise
-    except Exception as error:
-        raise SegmentationError(
-            f"{table.image}: {type(compensator).__name__} failed ({type(error).__name__}: {error})."
-        ) from error
-    if means.shape != table.intensities.shape:
-        raise SegmentationError(
-            f"{table.image}: {type(compensator).__name__} broke a rule: means must keep their "
-            f"shape {table.intensities.shape}; got {means.shape}."
-        )
-    return attrs.evolve(table, intensities=means, uncompensated=table.intensities)
+def _compensated(
+    compensator: Compensator | ImageCompensator,
+    image: Image,
+    cells: Labels,
+    table: CellTable,
+    untouched: Sequence[int],
+) -> tuple[CellTable, dict[str, Any]]:
+    """Return the table with compensated means, and what there is to record about them."""
+    done = run_compensator(compensator, image, cells, table.intensities)
+    means = done.means.copy()
+    means[:, untouched] = table.intensities[:, untouched]
+    facts = {
+        "compensator": type(compensator).__name__,
+        **done.facts,
+        "left_alone": [table.channels[number] for number in untouched],
+        "channels": dict(
+            zip(table.channels, moved(table.intensities, means, table.areas), strict=True)
+        ),
+    }
+    return attrs.evolve(table, intensities=means, uncompensated=table.intensities), facts

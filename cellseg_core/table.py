@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -59,6 +59,8 @@ class CellTable:
         (N,) float64: the segmenter's confidence, NaN where it gives none.
     features
         Further named columns of length N.
+    statistics
+        Further statistics of every channel by name (``median``, ``nucleus_mean``): (N, K) each.
     image
         Name of the image.
     position
@@ -76,6 +78,7 @@ class CellTable:
         default=attrs.Factory(lambda table: np.full(table.labels.size, np.nan), takes_self=True)
     )
     features: Mapping[str, NDArray[np.generic]] = attrs.field(factory=dict)
+    statistics: Mapping[str, NDArray[Any]] = attrs.field(factory=dict)
     image: str = "image"
     position: Position = attrs.field(factory=Position)
 
@@ -88,17 +91,18 @@ class CellTable:
     def channel_columns(self, taken: Iterable[str] = ()) -> dict[str, str]:
         """Return the column name of each channel: its own, unless another column has that name.
 
-        A channel called ``area``, for example, becomes ``area:mean``. ``taken`` are further names
-        that are in use.
+        A channel called ``area``, for example, becomes ``area:mean``; the columns of its other
+        statistics begin with that name. ``taken`` are further names that are in use.
         """
+        endings = ("", ":uncompensated", *(f":{name}" for name in self.statistics))
         names = {*FIXED_COLUMNS, *self.features, *taken}
         columns = {}
         for channel in self.channels:
             column = channel
             others = set(self.channels) - {channel}
-            while {column, f"{column}:uncompensated"} & (names | others):
+            while {column + ending for ending in endings} & (names | others):
                 column += ":mean"
-            names |= {column, f"{column}:uncompensated"}
+            names |= {column + ending for ending in endings}
             columns[channel] = column
         return columns
 
@@ -126,6 +130,9 @@ class CellTable:
             columns[names[channel]] = self.intensities[:, index]
             if self.uncompensated is not None:
                 columns[f"{names[channel]}:uncompensated"] = self.uncompensated[:, index]
+        for index, channel in enumerate(self.channels):
+            for name, values in self.statistics.items():
+                columns[f"{names[channel]}:{name}"] = values[:, index]
         return columns
 
     def to_pandas(self) -> pd.DataFrame:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,6 +73,8 @@ def summarise(summary: Summary) -> None:
             f"{outcome.name}: {counted(outcome.cells, 'cell')}, nuclei about "
             f"{decided['nuclear_diameter_px']:.1f} px ({decided['nuclear_diameter_from']}){again}"
         )
+        if "compensation" in decided:
+            click.echo(f"  {_moved(decided['compensation']['channels'])}")
     click.echo(
         f"{counted(summary.cells, 'cell')} in {len(done)} of "
         f"{counted(len(summary.outcomes), 'image')}, {summary.seconds:.1f} s."
@@ -89,6 +93,22 @@ def summarise(summary: Summary) -> None:
         click.echo(f"Look at: {written[0]}{more}")
     if done and (summary.out / "cells.csv").is_file():
         click.echo(f"Table:   {summary.out / 'cells.csv'}")
+
+
+def _moved(channels: Mapping[str, Mapping[str, float]]) -> str:
+    """Say how much signal compensation moved.
+
+    >>> _moved({"CD3": {"removed": 0.2, "net": -0.1}, "CD20": {"removed": 0.1, "net": 0.0}})
+    'compensation moved 15% of the signal, most in CD3 (20%); 5% less in all'
+    """
+    removed = {name: shares["removed"] for name, shares in channels.items()}
+    most = max(removed, key=removed.__getitem__)
+    net = fmean(shares["net"] for shares in channels.values())
+    change = f"{abs(net):.0%} {'less' if net < 0 else 'more'} in all"
+    return (
+        f"compensation moved {fmean(removed.values()):.0%} of the signal, most in {most} "
+        f"({removed[most]:.0%}); {change if abs(net) >= 0.005 else 'the total is the same'}"
+    )
 
 
 def counted(number: int, what: str) -> str:

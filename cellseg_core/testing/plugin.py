@@ -13,6 +13,7 @@ from cellseg_core.plugins import load_plugins
 from cellseg_core.protocols import (
     Compensator,
     Expander,
+    ImageCompensator,
     Reader,
     Segmenter,
     Writer,
@@ -67,10 +68,10 @@ class PluginTests:
             everything.find(entry.kind, entry.name)
 
     def test_builds_components_that_follow_their_protocols(self) -> None:
-        protocols = {
+        protocols: dict[str, Any] = {
             "segmenter": Segmenter,
             "expander": Expander,
-            "compensator": Compensator,
+            "compensator": Compensator | ImageCompensator,
             "reader": Reader,
             "writer": Writer,
         }

@@ -39,4 +39,14 @@ def cellseg_compensators() -> list[Component]:
             factory="cellseg_postprocess.compensation:ContactCompensator",
             description="removes what neighbours share over their common border (Goltsev 2018)",
         ),
+        Component(
+            name="conserving",
+            factory="cellseg_postprocess.conserving:ConservingCompensator",
+            description="gives scattered light back to the neighbours; the total stays the same",
+        ),
+        Component(
+            name="boundary",
+            factory="cellseg_postprocess.boundary:BoundaryCompensator",
+            description="gives light seen beside a border back to the brighter side of it",
+        ),
     ]

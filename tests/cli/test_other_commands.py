@@ -65,6 +65,7 @@ def test_plugins_lists_every_component_for_people_and_for_scripts(cellseg) -> No
     assert {
         ("segmenter", "watershed"), ("expander", "sequential"), ("expander", "standard"),
         ("expander", "voronoi"), ("compensator", "contact"), ("reader", "tiff"),
+        ("compensator", "boundary"), ("compensator", "conserving"),
         ("writer", "csv"), ("writer", "fcs"), ("writer", "labels"), ("writer", "overlay"),
     } <= names  # fmt: skip
     text = cellseg("plugins").out

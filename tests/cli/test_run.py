@@ -82,7 +82,40 @@ def test_compensation_keeps_both_values(cellseg, write_image, tmp_path) -> None:
     assert cellseg("run", write_image(), "-o", out, "--expand", 3, "--compensate", *D).status == 0
     frame = table(out)
     assert list(frame.columns)[-4:] == ["DAPI", "DAPI:uncompensated", "CD3", "CD3:uncompensated"]
-    assert (frame["CD3"] <= frame["CD3:uncompensated"] + 1e-9).mean() > 0.5
+    moved = frame["CD3"] != frame["CD3:uncompensated"]
+    assert moved.mean() > 0.5
+    totals = (frame[["CD3", "CD3:uncompensated"]].mul(frame["area"], axis=0)).sum()
+    assert totals["CD3"] == pytest.approx(totals["CD3:uncompensated"], rel=1e-9)
+
+
+def test_the_record_and_the_last_lines_tell_what_compensation_moved(
+    cellseg, write_image, tmp_path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("--expand", "1.5um", "--compensate", "--compensator", "contact", *D)
+    done = cellseg("run", write_image(), "-o", out, *arguments, "--compensate-except", "dapi")
+    assert done.status == 0, done.err
+    assert "compensation moved" in done.out
+    (image,) = json.loads((out / "run.json").read_text())["images"]
+    decided = image["facts"]["decided"]
+    assert decided["expand_px"] == 3
+    assert decided["compensation"]["left_alone"] == ["DAPI"]
+    assert decided["compensation"]["residual"] < 1e-10
+    assert decided["compensation"]["condition_bound"] > 1
+    assert decided["compensation"]["channels"]["CD3"]["net"] < 0
+
+
+def test_features_are_columns_of_every_table(cellseg, write_image, tmp_path) -> None:
+    out = tmp_path / "out"
+    arguments = ("--expand", 2, "--features", "shape,p99.9,nucleus_mean", *D)
+    assert cellseg("run", write_image(), "-o", out, *arguments).status == 0
+    frame = table(out)
+    assert list(frame.columns)[-6:] == [
+        "DAPI", "CD3", "DAPI:p99.9", "DAPI:nucleus_mean", "CD3:p99.9", "CD3:nucleus_mean",
+    ]  # fmt: skip
+    assert {"eccentricity", "solidity", "bbox_x1"} < set(frame.columns)
+    fcs = flowio.FlowData(out / "image" / "cells.fcs")
+    assert {"eccentricity", "CD3:p99.9"} < set(fcs.pnn_labels)
 
 
 def test_several_images_of_other_sizes_and_panels_share_one_table(
@@ -295,8 +328,11 @@ def test_black_everywhere_is_an_error_that_asks_for_the_channel(cellseg, tmp_pat
         (("--pixel-size", "1e12"), "--pixel-size is a number over 0"),
         (("--set", "nonsense"), "--set takes KIND.OPTION=VALUE"),
         (("--set", "writer.styl=x"), "no writer has the option 'styl'; did you mean 'style'"),
-        (("--expand", -1), "--expand is a number of 0 or more; got -1"),
+        (("--expand", -1), "in px (2) or with its unit (1um); got -1"),
         (("--expand", 1.5), "whole px"),
+        (("--expand", "2mm"), "--expand is a number of 0 or more, in px (2) or with its unit"),
+        (("--features", "shape,medain"), "no feature 'medain': did you mean 'median'"),
+        (("--compensate", "--compensator", "redsea"), "there is no compensator named 'redsea'"),
         (("--tile", 0), "--tile is a whole number of 1 or more; got 0"),
         (("--tile", "big"), "'big' is not a valid integer"),
         (("--brightness", "bright"), "--brightness is a number over 0; got 'bright'"),

@@ -146,3 +146,64 @@ def test_nuclei_under_the_minimum_size_go_and_ids_follow_the_reading_order() -> 
     assert result.table.labels.tolist() == [1, 2]
     assert result.nuclei[12, 32] == 1
     assert result.facts["removed_small"] == 1
+
+
+def touching() -> Image:
+    """Return three nuclei side by side, the outer two with a marker that the middle one lacks."""
+    pixels = np.zeros((2, 40, 60), np.uint16)
+    for x, marker in ((10, 900), (22, 0), (34, 900)):
+        pixels[0, 12:24, x + 1 : x + 11] = 1000
+        pixels[1, 12:24, x : x + 12] = marker
+    pixels[1, 12:24, 20:24] = pixels[1, 12:24, 32:36] = 500
+    return Image(pixels, channels=("DAPI", "CD3"), pixel_size=0.5)
+
+
+@pytest.mark.parametrize("compensator", ["boundary", "conserving", "contact"])
+def test_compensation_is_recorded_and_leaves_the_named_channels_alone(compensator) -> None:
+    pipeline = Pipeline(
+        segmenter=Boxes(),
+        nuclear_diameter=10,
+        expand_by="0.5um",
+        compensator=compensator,
+        compensate_except=("dapi",),
+    )
+    result = pipeline.run(touching(), "DAPI")
+    table, facts = result.table, result.facts["compensation"]
+    assert result.facts["expand_px"] == 1
+    assert table.intensities[1, 1] < 0.8 * table.uncompensated[1, 1]
+    assert np.array_equal(table.intensities[:, 0], table.uncompensated[:, 0])
+    assert facts["left_alone"] == ["DAPI"]
+    assert facts["channels"]["DAPI"]["removed"] == 0
+    assert facts["channels"]["CD3"]["removed"] > 0
+    assert (facts["channels"]["CD3"]["net"] < 0) == (compensator == "contact")
+
+
+def test_compensation_of_cells_that_do_not_touch_says_so() -> None:
+    result = Pipeline(segmenter=Boxes(), nuclear_diameter=10, compensator="contact").run(boxes())
+    assert "compensation changed nothing" in result.warnings[-1]
+
+
+def test_features_of_nuclei_rings_and_cells_have_one_id() -> None:
+    features = ("shape", "statistics", "compartments", "neighbours")
+    pipeline = Pipeline(segmenter=Boxes(), nuclear_diameter=10, expand_by=2, features=features)
+    result = pipeline.run(boxes(), "DAPI")
+    frame = result.table.to_pandas()
+    ring = np.where(result.nuclei > 0, 0, result.cells)
+    for row in frame.itertuples(index=False):
+        assert row.nucleus_area == np.count_nonzero(result.nuclei == row.cell_id) == 100
+        assert row.ring_area == np.count_nonzero(ring == row.cell_id)
+    assert (frame["CD3:ring_mean"] == 0).all()
+    assert frame["CD3:nucleus_mean"].equals(frame["CD3:max"].astype(float))
+    assert (frame["neighbours"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"features": ["shapes"]}, "no feature 'shapes': did you mean 'shape'"),
+        ({"expand_by": "one um"}, "expand_by is a number of 0 or more"),
+    ],
+)
+def test_features_and_distances_that_make_no_sense_are_refused_at_once(wrong, message) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Pipeline(**wrong)

@@ -1,0 +1,135 @@
+"""Which cells touch, and over what length, counted in one pass over the label image."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.errors import ImageError
+from cellseg_core.label_image import LazyLabels, check_labels, read_labels
+from cellseg_core.normalize import row_bands
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+__all__ = ["Contacts", "count_contacts"]
+
+_MANY = 10_000_000
+
+
+@attrs.frozen(eq=False)
+class Contacts:
+    """The contacts between N cells with the ids 1..N.
+
+    A contact is a pair of pixels side by side (4-neighbours) that belong to different cells.
+
+    Attributes
+    ----------
+    first, second
+        (P,) int32: the ids of each pair of cells that touch; ``first < second``, sorted by both.
+    lengths
+        (P,) int64: how many contacts the pair has.
+    borders
+        (N,) int64: how many pixels of each cell have at least one 4-neighbour outside it.
+        Background is outside; the edge of the image is not. 0 for an id that does not occur.
+    outlines
+        (N,) int64: how many pairs of 4-neighbours have one pixel in the cell and one outside it:
+        its contacts with other cells and with background.
+    areas
+        (N,) int64: px.
+    """
+
+    first: NDArray[np.int32]
+    second: NDArray[np.int32]
+    lengths: NDArray[np.int64]
+    borders: NDArray[np.int64]
+    outlines: NDArray[np.int64]
+    areas: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of pairs of cells that touch."""
+        return self.first.size
+
+    def matrix(self) -> csr_array[np.float64]:
+        """Return the number of contacts of cells ``i + 1`` and ``j + 1`` as a sparse (N, N).
+
+        >>> count_contacts(np.array([[1, 2], [1, 2]])).matrix().toarray().tolist()
+        [[0.0, 2.0], [2.0, 0.0]]
+        """
+        from scipy.sparse import coo_array
+
+        above = coo_array(
+            (self.lengths.astype(np.float64), (self.first - 1, self.second - 1)),
+            shape=(self.areas.size, self.areas.size),
+        ).tocsr()
+        both: csr_array[np.float64] = (above + above.T).tocsr()
+        return both
+
+
+def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
+    """Return which cells of a label image touch, and how much border each has.
+
+    Parameters
+    ----------
+    labels
+        Integers (Y, X): 0 is background; the cells are 1..N, N being the largest value. A value
+        that does not occur is a cell without contacts. It may be lazy: it is read once, in bands
+        of rows. Memory is that of one band and of the result, for an image of any size.
+
+    Raises
+    ------
+    ImageError
+        If ``labels`` are not integers (Y, X) of 0 or more, or the largest is out of proportion:
+        more than the image has pixels (and than 10 million), or than fits 32 bits.
+
+    >>> contacts = count_contacts(np.array([[1, 1, 2], [0, 3, 2]]))
+    >>> list(zip(contacts.first.tolist(), contacts.second.tolist(), contacts.lengths.tolist()))
+    [(1, 2, 1), (1, 3, 1), (2, 3, 1)]
+    >>> contacts.borders.tolist(), contacts.outlines.tolist(), contacts.areas.tolist()
+    ([2, 2, 1], [3, 2, 3], [2, 2, 1])
+    """
+    from cellseg_core.contacts_kernels import count_band, empty_table
+
+    checked = check_labels(labels)
+    height, width = (int(length) for length in checked.shape)
+    keys, counts = empty_table()
+    used, top = 0, 0
+    cells = np.zeros((1, 3), np.int64)
+    for rows in row_bands((height, width)) if width else ():
+        begin, end = max(rows.start - 1, 0), min(rows.stop + 1, height)
+        band = read_labels(checked, slice(begin, end))
+        highest = int(band.max())
+        if band.dtype != np.int32 or highest > max(height * width, _MANY):
+            _refuse(checked, slice(begin, end))
+        top = max(top, highest)
+        if top >= len(cells):
+            # With room to spare, ids that rise from band to band seldom need a new array.
+            cells = np.concatenate([cells, np.zeros((2 * top - len(cells) + 1, 3), np.int64)])
+        keys, counts, used = count_band(
+            band, rows.start - begin, rows.stop - begin, keys, counts, used, cells
+        )
+    found = np.flatnonzero(keys >= 0)
+    found = found[np.argsort(keys[found])]
+    pairs = keys[found]
+    areas, borders, outlines = np.ascontiguousarray(cells[1 : top + 1].T)
+    return Contacts(
+        first=(pairs >> 32).astype(np.int32),
+        second=(pairs & 0xFFFFFFFF).astype(np.int32),
+        lengths=counts[found],
+        borders=borders,
+        outlines=outlines,
+        areas=areas,
+    )
+
+
+def _refuse(labels: LazyLabels, rows: slice) -> None:
+    highest = int(np.max(labels[rows, :]))
+    raise ImageError(
+        f"contacts are counted for each id from 1 to the largest, which is {highest} in an image "
+        f"of {math.prod(labels.shape)} pixels. Renumber the cells 1..N first, for example with "
+        "skimage.segmentation.relabel_sequential."
+    )

@@ -1,0 +1,314 @@
+"""Cells of a label image of any size: where each is, and its pixels, window by window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.errors import ImageError
+from cellseg_core.label_image import LazyLabels
+from cellseg_core.normalize import row_bands
+from cellseg_core.objects import compact
+
+__all__ = [
+    "Outlines",
+    "Renumbered",
+    "Runs",
+    "Window",
+    "check_nuclei",
+    "find_outlines",
+    "plan",
+    "read_window",
+]
+
+
+@attrs.frozen(eq=False)
+class Outlines:
+    """Where the objects of a label image are: one row for each of N ids, in their order.
+
+    Parameters
+    ----------
+    ids
+        (N,) int64, ascending.
+    areas
+        (N,) int64: px.
+    centroids
+        (N, 2) float64: mean row and column of the pixel centres, in px.
+    boxes
+        (N, 4) int64: ``y0, x0, y1, x1`` in px, ends exclusive.
+    """
+
+    ids: NDArray[np.int64]
+    areas: NDArray[np.int64]
+    centroids: NDArray[np.float64]
+    boxes: NDArray[np.int64]
+
+    def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the row of each id; -1 for one that does not occur."""
+        if not self.ids.size:
+            return np.full(ids.shape, -1)
+        rows = np.searchsorted(self.ids, ids)
+        rows[rows == self.ids.size] = 0
+        rows[self.ids[rows] != ids] = -1
+        return rows
+
+    def touches_edge(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return (N,) bool: the object has a pixel on the edge of an image of this shape."""
+        y0, x0, y1, x1 = self.boxes.T
+        edge: NDArray[np.bool_] = (y0 == 0) | (x0 == 0) | (y1 == shape[0]) | (x1 == shape[1])
+        return edge
+
+
+@attrs.frozen(eq=False)
+class Runs:
+    """The pixels of some objects in a window, as pieces of rows, object by object.
+
+    Parameters
+    ----------
+    first
+        (n + 1,) int64: the runs of object ``i`` are ``first[i]:first[i + 1]``, in reading order.
+    row, start, stop
+        (R,) int32: the pixels ``window[row, start:stop]``.
+    areas
+        (n,) int64: the pixels of each object.
+    """
+
+    first: NDArray[np.int64]
+    row: NDArray[np.int32]
+    start: NDArray[np.int32]
+    stop: NDArray[np.int32]
+    areas: NDArray[np.int64]
+
+
+@attrs.frozen(eq=False)
+class Window:
+    """A part of the image that holds some cells whole.
+
+    Parameters
+    ----------
+    rows, columns
+        The part.
+    cells
+        (n,) int64: the rows of :class:`Outlines` of the cells that belong to the window, ascending.
+        Each cell belongs to one window; pixels of others may lie in it too.
+    """
+
+    rows: slice
+    columns: slice
+    cells: NDArray[np.int64]
+
+
+def find_outlines(labels: LazyLabels, name: str = "") -> Outlines:
+    """Return where the objects are, from one pass over checked labels in bands of rows.
+
+    Memory is that of a band and of the result, whatever the ids are.
+
+    Raises
+    ------
+    ImageError
+        If a value is negative or over 2**63 - 1; ``name`` is the image's, for the message.
+    """
+    from cellseg_core.regions_kernels import outline
+
+    height, width = (int(length) for length in labels.shape)
+    ids, sums, boxes = [np.empty(0, np.int64)], [np.empty((0, 3), np.int64)], [_no_boxes(0)]
+    for rows in row_bands((height, width)):
+        row, start, stop, of = _runs_of(_read(labels, rows, slice(None)), name)
+        # Ids of a band are often close to each other, but not to 1.
+        lowest = int(of.min(initial=1))
+        numbers, present = compact(of - (lowest - 1))
+        band_sums, band_boxes = np.zeros((present.size, 3), np.int64), _no_boxes(present.size)
+        outline(row, start, stop, numbers - np.int32(1), rows.start, band_sums, band_boxes)
+        ids.append(present + (lowest - 1))
+        sums.append(band_sums)
+        boxes.append(band_boxes)
+    every, part_of = np.unique(np.concatenate(ids), return_inverse=True)
+    order = np.argsort(part_of, kind="stable")
+    begin = np.searchsorted(part_of[order], np.arange(every.size))
+    total = _reduced(np.add, np.concatenate(sums)[order], begin)
+    box = np.concatenate(boxes)[order]
+    return Outlines(
+        ids=every,
+        areas=total[:, 0],
+        centroids=total[:, 1:] / total[:, :1],
+        boxes=np.concatenate(
+            [_reduced(np.minimum, box[:, :2], begin), _reduced(np.maximum, box[:, 2:], begin)],
+            axis=1,
+        ),
+    )
+
+
+def _no_boxes(count: int) -> NDArray[np.int64]:
+    top = np.iinfo(np.int64).max
+    return np.tile(np.array([top, top, 0, 0]), (count, 1))
+
+
+def _reduced(
+    function: np.ufunc, values: NDArray[np.int64], begin: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    if not begin.size:
+        return values
+    reduced: NDArray[np.int64] = function.reduceat(values, begin, axis=0)
+    return reduced
+
+
+def plan(outlines: Outlines, shape: tuple[int, int]) -> Iterator[Window]:
+    """Yield windows that together hold every cell whole, each cell once.
+
+    The windows are bands of rows, with the cells whose first row is in them. A cell taller than a
+    band has a window of its own, so that it makes no other one larger. Bands are made higher
+    until those windows together are no larger than the image.
+    """
+    if not outlines.ids.size:
+        return
+    y0, x0, y1, x1 = outlines.boxes.T
+    heights = y1 - y0
+    boxes = heights * (x1 - x0)
+    band = next(row_bands(shape))
+    step = band.stop - band.start
+    while boxes[heights > step].sum() > shape[0] * shape[1]:
+        step *= 2
+    tall = heights > step
+    own = np.where(tall, -1, y0 // step)
+    order = np.argsort(own, kind="stable")
+    begin = np.flatnonzero(np.diff(own[order], prepend=-2))
+    for cells in np.split(order, begin[1:]):
+        if tall[cells[0]]:
+            for cell in cells:
+                yield Window(
+                    slice(int(y0[cell]), int(y1[cell])),
+                    slice(int(x0[cell]), int(x1[cell])),
+                    np.array([cell]),
+                )
+        else:
+            yield Window(slice(int(y0[cells].min()), int(y1[cells].max())), slice(None), cells)
+
+
+def read_window(
+    window: Window,
+    outlines: Outlines,
+    cells: LazyLabels,
+    nuclei: LazyLabels | None = None,
+    name: str = "",
+) -> dict[str, Runs]:
+    """Return the pixels of a window's cells: those of ``cell``, and with nuclei of all three parts.
+
+    The keys are those of :data:`~cellseg_core.features.COMPARTMENTS`. The labels must be those
+    that ``outlines`` came from, and nuclei those that :func:`check_nuclei` let pass.
+    """
+    place = (window.rows, window.columns)
+    whole = _read(cells, *place)
+    parts = {"cell": whole}
+    if nuclei is not None:
+        inner = _read(nuclei, *place)
+        parts |= {"nucleus": inner, "ring": _frozen(np.where(inner != 0, 0, whole))}
+    return {
+        part: _sorted_runs(_runs_of(labels, name), window, outlines)
+        for part, labels in parts.items()
+    }
+
+
+def check_nuclei(nuclei: LazyLabels, cells: LazyLabels, name: str = "") -> None:
+    """Check that each nucleus lies inside the cell of the same id, in one pass over both.
+
+    Raises
+    ------
+    ImageError
+        If a pixel of a nucleus belongs to another cell or to none, with the first such pixel.
+    """
+    height, width = (int(length) for length in cells.shape)
+    for rows in row_bands((height, width)):
+        whole, inner = (_read(labels, rows, slice(None)) for labels in (cells, nuclei))
+        wrong = (inner != 0) & (inner != whole)
+        if wrong.any():
+            y, x = (int(first) for first in np.argwhere(wrong)[0])
+            about = f"{name}: " if name else ""
+            raise ImageError(
+                f"{about}at y {y + rows.start}, x {x} the nucleus has the id {inner[y, x]} and "
+                f"the cell {whole[y, x]}. A nucleus has the id of its cell and lies inside it: "
+                "give the label image that the cells were grown from."
+            )
+
+
+@attrs.frozen(eq=False)
+class Renumbered:
+    """A label image with the ids 1..N in place of those of ``outlines``, read window by window."""
+
+    labels: LazyLabels
+    outlines: Outlines
+    dtype = np.dtype(np.int32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return ``(Y, X)``."""
+        return self.labels.shape
+
+    def __getitem__(self, key: Any) -> NDArray[np.int32]:
+        """Return the labels of a window."""
+        numbers, ids = compact(np.asarray(self.labels[key]))
+        number = np.zeros(ids.size + 1, np.int32)
+        number[1:] = self.outlines.rows_of(ids) + 1
+        window: NDArray[np.int32] = number[numbers]
+        return window
+
+
+def _read(labels: LazyLabels, rows: slice, columns: slice) -> NDArray[np.signedinteger[Any]]:
+    """Return a window as int32 or int64; values over 2**63 - 1 become negative ones."""
+    window = np.asarray(labels[rows, columns])
+    # Whatever 32 bits with sign can hold in any case; without looking at the values.
+    small = np.can_cast(window.dtype, np.int32)
+    return _frozen(window.astype(np.int32 if small else np.int64, copy=False))
+
+
+def _frozen(window: NDArray[Any]) -> NDArray[Any]:
+    """Return a contiguous view that cannot be written to: kernels then have one type to compile."""
+    view = np.ascontiguousarray(window).view()
+    view.flags.writeable = False
+    return view
+
+
+_Found = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]
+
+
+def _runs_of(window: NDArray[np.signedinteger[Any]], name: str) -> _Found:
+    """Return row, start, stop and id of the runs of a window, row by row."""
+    from cellseg_core.regions_kernels import find_runs
+
+    room = window.size // 16 + 1
+    while True:
+        row, start, stop = (np.empty(room, np.int32) for _ in range(3))
+        ids = np.empty(room, np.int64)
+        count = find_runs(window, row, start, stop, ids)
+        if count <= room:
+            break
+        room = count
+    if ids[:count].min(initial=1) < 0:
+        about = f"{name}: " if name else ""
+        raise ImageError(
+            f"{about}the label image holds negative values (down to {ids[:count].min()}) or some "
+            "over 2**63 - 1; 0 is background and each object has a positive value."
+        )
+    return row[:count], start[:count], stop[:count], ids[:count]
+
+
+def _sorted_runs(found: _Found, window: Window, outlines: Outlines) -> Runs:
+    """Return the runs of the window's own cells, cell by cell."""
+    from cellseg_core.regions_kernels import sort_runs
+
+    row, start, stop, ids = found
+    lowest = int(ids.min(initial=1))
+    numbers, present = compact(ids - (lowest - 1))
+    rows = outlines.rows_of(present + (lowest - 1))
+    place = np.searchsorted(window.cells, rows)
+    place[place == window.cells.size] = 0
+    place[window.cells[place] != rows] = -1
+    first = np.zeros(window.cells.size + 1, np.int64)
+    areas = np.zeros(window.cells.size, np.int64)
+    to = [np.empty_like(part) for part in (row, start, stop)]
+    numbers = place.astype(np.int32)[numbers - 1]
+    count = sort_runs(row, start, stop, numbers, first, areas, *to)
+    return Runs(first, to[0][:count], to[1][:count], to[2][:count], areas)
