@@ -68,6 +68,8 @@ def intensities(
         found = _moments(pixels, runs)
     elif kinds & {"count", "mean", "sum"}:
         found = _means(pixels, runs)
+    if "sum" in kinds:
+        found["sum"] = np.where(found["count"] > 0, found["sum"], np.nan)
     quantiles = _percentiles(pixels, runs, levels) if levels else {}
     return {
         statistic: found[statistic.kind] if statistic.level is None else quantiles[statistic.level]
@@ -112,7 +114,7 @@ def _sums(
     count: NDArray[np.int64], total: NDArray[np.int64] | NDArray[np.float64]
 ) -> dict[str, NDArray[Any]]:
     with np.errstate(invalid="ignore"):
-        return {"count": count, "sum": np.where(count > 0, total, np.nan), "mean": total / count}
+        return {"count": count, "sum": total, "mean": total / count}
 
 
 def _percentiles(

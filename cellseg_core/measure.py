@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -14,6 +14,7 @@ from cellseg_core.features import SHAPES, Features, Statistic
 from cellseg_core.image import Image
 from cellseg_core.intensity import as_kernel_pixels, intensities
 from cellseg_core.label_image import LazyLabels, check_labels
+from cellseg_core.overlapped import overlapped
 from cellseg_core.regions import (
     Outlines,
     Renumbered,
@@ -23,6 +24,7 @@ from cellseg_core.regions import (
     find_outlines,
     plan,
     read_window,
+    runs_in,
 )
 from cellseg_core.shape import BOX, MEASURED, shapes
 from cellseg_core.table import CellTable
@@ -105,16 +107,29 @@ def measure(
     found = _Columns.empty(outlines.ids.size, len(image.channels), wanted)
     windows = list(plan(outlines, image.shape))
     steps = len(windows) * len(image.channels)
-    for number, window in enumerate(windows):
-        parts = read_window(window, outlines, cells, inner, image.name)
+
+    def find_runs(labelled: tuple[Window, Mapping[str, Any]]) -> tuple[Window, dict[str, Runs]]:
+        window, labels = labelled
+        parts = runs_in(window, labels, outlines, image.name)
         _measure_morphology(found, window, parts)
-        for channel in range(len(image.channels)):
-            pixels = as_kernel_pixels(image.read(channel, window.rows, window.columns))
-            for part, statistics in found.by_part.items():
-                for statistic, values in intensities(pixels, parts[part], statistics).items():
-                    found.statistics[statistic][channel, window.cells] = values
-            if progress is not None:
-                progress(number * len(image.channels) + channel + 1, steps)
+        return window, parts
+
+    def read() -> Iterator[tuple[Window, dict[str, Runs], int, NDArray[Any]]]:
+        labelled = ((window, read_window(window, cells, inner)) for window in windows)
+        for window, parts in overlapped(find_runs, labelled):
+            for channel in range(len(image.channels)):
+                pixels = image.read(channel, window.rows, window.columns)
+                yield window, parts, channel, as_kernel_pixels(pixels)
+
+    def fill_in(what: tuple[Window, dict[str, Runs], int, NDArray[Any]]) -> None:
+        window, parts, channel, pixels = what
+        for part, statistics in found.by_part.items():
+            for statistic, values in intensities(pixels, parts[part], statistics).items():
+                found.statistics[statistic][channel, window.cells] = values
+
+    for step, _ in enumerate(overlapped(fill_in, read()), start=1):
+        if progress is not None:
+            progress(step, steps)
     named: dict[str, NDArray[np.generic]] = {}
     if image.pixel_size is not None:
         named["area_um2"] = outlines.areas * image.pixel_size**2

@@ -23,7 +23,7 @@ __all__ = [
 PERCENTILE = 99.98
 """The published choice (Lee et al. 2022): this percentile of a channel becomes white."""
 
-_BAND_PIXELS = 2**22
+_BAND_PIXELS = 2**23
 
 
 def row_bands(shape: tuple[int, int], pixels: int = _BAND_PIXELS) -> Iterator[slice]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -13,6 +13,7 @@ from cellseg_core.errors import ImageError
 from cellseg_core.label_image import LazyLabels
 from cellseg_core.normalize import row_bands
 from cellseg_core.objects import compact
+from cellseg_core.overlapped import overlapped
 
 __all__ = [
     "Outlines",
@@ -23,6 +24,7 @@ __all__ = [
     "find_outlines",
     "plan",
     "read_window",
+    "runs_in",
 ]
 
 
@@ -112,20 +114,13 @@ def find_outlines(labels: LazyLabels, name: str = "") -> Outlines:
     ImageError
         If a value is negative or over 2**63 - 1; ``name`` is the image's, for the message.
     """
-    from cellseg_core.regions_kernels import outline
-
     height, width = (int(length) for length in labels.shape)
     ids, sums, boxes = [np.empty(0, np.int64)], [np.empty((0, 3), np.int64)], [_no_boxes(0)]
-    for rows in row_bands((height, width)):
-        row, start, stop, of = _runs_of(_read(labels, rows, slice(None)), name)
-        # Ids of a band are often close to each other, but not to 1.
-        lowest = int(of.min(initial=1))
-        numbers, present = compact(of - (lowest - 1))
-        band_sums, band_boxes = np.zeros((present.size, 3), np.int64), _no_boxes(present.size)
-        outline(row, start, stop, numbers - np.int32(1), rows.start, band_sums, band_boxes)
-        ids.append(present + (lowest - 1))
-        sums.append(band_sums)
-        boxes.append(band_boxes)
+    bands = ((rows.start, _read(labels, rows, slice(None))) for rows in row_bands((height, width)))
+    for found in overlapped(lambda band: _outlines_in(*band, name), bands):
+        ids.append(found[0])
+        sums.append(found[1])
+        boxes.append(found[2])
     every, part_of = np.unique(np.concatenate(ids), return_inverse=True)
     order = np.argsort(part_of, kind="stable")
     begin = np.searchsorted(part_of[order], np.arange(every.size))
@@ -140,6 +135,21 @@ def find_outlines(labels: LazyLabels, name: str = "") -> Outlines:
             axis=1,
         ),
     )
+
+
+def _outlines_in(
+    top: int, band: NDArray[np.signedinteger[Any]], name: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return ids, sums and boxes of what a band of rows from ``top`` on shows of each object."""
+    from cellseg_core.regions_kernels import outline
+
+    row, start, stop, of = _runs_of(band, name)
+    # Ids of a band are often close to each other, but not to 1.
+    lowest = int(of.min(initial=1))
+    numbers, present = compact(of - (lowest - 1))
+    sums, boxes = np.zeros((present.size, 3), np.int64), _no_boxes(present.size)
+    outline(row, start, stop, numbers - np.int32(1), top, sums, boxes)
+    return present + (lowest - 1), sums, boxes
 
 
 def _no_boxes(count: int) -> NDArray[np.int64]:
@@ -189,26 +199,31 @@ def plan(outlines: Outlines, shape: tuple[int, int]) -> Iterator[Window]:
 
 
 def read_window(
+    window: Window, cells: LazyLabels, nuclei: LazyLabels | None = None
+) -> dict[str, NDArray[np.signedinteger[Any]]]:
+    """Return the labels of a window: those of ``cell``, and with nuclei those of ``nucleus``."""
+    place = (window.rows, window.columns)
+    labels = {"cell": _read(cells, *place)}
+    return labels if nuclei is None else {**labels, "nucleus": _read(nuclei, *place)}
+
+
+def runs_in(
     window: Window,
+    labels: Mapping[str, NDArray[np.signedinteger[Any]]],
     outlines: Outlines,
-    cells: LazyLabels,
-    nuclei: LazyLabels | None = None,
     name: str = "",
 ) -> dict[str, Runs]:
-    """Return the pixels of a window's cells: those of ``cell``, and with nuclei of all three parts.
+    """Return the pixels of a window's cells by :data:`~cellseg_core.features.COMPARTMENTS`.
 
-    The keys are those of :data:`~cellseg_core.features.COMPARTMENTS`. The labels must be those
-    that ``outlines`` came from, and nuclei those that :func:`check_nuclei` let pass.
+    ``labels`` come from :func:`read_window`; without nuclei there is ``cell`` alone. They must be
+    those that ``outlines`` came from, and nuclei those that :func:`check_nuclei` let pass.
     """
-    place = (window.rows, window.columns)
-    whole = _read(cells, *place)
-    parts = {"cell": whole}
-    if nuclei is not None:
-        inner = _read(nuclei, *place)
-        parts |= {"nucleus": inner, "ring": _frozen(np.where(inner != 0, 0, whole))}
+    parts = dict(labels)
+    if "nucleus" in parts:
+        parts["ring"] = _frozen(np.where(parts["nucleus"] != 0, 0, parts["cell"]))
     return {
-        part: _sorted_runs(_runs_of(labels, name), window, outlines)
-        for part, labels in parts.items()
+        part: _sorted_runs(_runs_of(pixels, name), window, outlines)
+        for part, pixels in parts.items()
     }
 
 
