@@ -260,7 +260,7 @@ def draw(folder: Path, table: Any, spleen: list[dict[str, Any]], methods: list[s
     for kind, top, bottom in zip(kinds, axes[0], axes[-1], strict=True):
         top.set_title(kind)
         bottom.set_xlabel("light scattered, %")
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    axes[2, 0].legend(frameon=False, fontsize=9)
     figure.tight_layout()
     figure.savefig(folder / "compensation-simulated.png", dpi=110)
     if not spleen:
@@ -285,7 +285,7 @@ def draw(folder: Path, table: Any, spleen: list[dict[str, Any]], methods: list[s
             )
         axis.set_xticks(range(len(pairs)), pairs)
         axis.set_ylabel(name)
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    axes[0, 1].legend(frameon=False, fontsize=8, loc="lower left")
     figure.tight_layout()
     figure.savefig(folder / "compensation-spleen.png", dpi=110)
 

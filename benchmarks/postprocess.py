@@ -1,8 +1,8 @@
 """Expansion, measurement and compensation against their peers, in one run: time and memory.
 
 Each task runs in a process of its own on the same data; times are medians over repeats after one
-warming call, memory is what the process grew by at its peak, over the inputs and the interpreter. The label image is a
-grid of 21 px of jittered ellipses: 152,100 cells on 8192 x 8192 px.
+warming call, memory is what the process grew by at its peak, over the inputs and the interpreter.
+The label image is a grid of 21 px of jittered ellipses: 152,100 cells on 8192 x 8192 px.
 
     python benchmarks/postprocess.py [--size 8192] [--channels 20] [--repeats 5] [--million]
                                      [--only expand,measure,contact] [--json FILE]

@@ -98,8 +98,10 @@ def _perimeters(runs: Runs, boxes: NDArray[np.int64]) -> NDArray[np.float64]:
     plane = np.empty(int(sizes.prod(axis=1).max(initial=1)), np.uint8)
     kinds = np.empty((len(boxes), 3), np.int64)
     count_borders(runs.first, runs.row, runs.start, runs.stop, boxes, plane, kinds)
+    straight, diagonal, both = kinds.T
     root = np.sqrt(2)
-    lengths: NDArray[np.float64] = kinds.astype(np.float64) @ np.array([1, root, (1 + root) / 2])
+    # Term by term: a product of matrices rounds differently for other numbers of rows.
+    lengths: NDArray[np.float64] = straight + root * diagonal + (1 + root) / 2 * both
     return lengths
 
 

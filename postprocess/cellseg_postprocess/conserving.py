@@ -67,10 +67,10 @@ def scatter_matrix(contacts: Contacts, spread: float) -> csr_array[np.float64]:
     touching = contacts.matrix()
     length: NDArray[np.float64] = np.asarray(touching.sum(axis=0))
     crossing = spread / math.sqrt(2 * math.pi) * _ROUND * length / np.maximum(contacts.areas, 1)
-    lost = -np.expm1(-crossing)
-    matrix: csr_array[np.float64] = (
-        touching @ diags_array(lost / np.maximum(length, 1)) + diags_array(1 - lost)
-    ).tocsr()
+    lost: NDArray[np.float64] = -np.expm1(-crossing)
+    shares: NDArray[np.float64] = lost / np.maximum(length, 1)
+    kept: NDArray[np.float64] = 1 - lost
+    matrix: csr_array[np.float64] = (touching @ diags_array(shares) + diags_array(kept)).tocsr()
     return matrix
 
 
