@@ -260,8 +260,7 @@ def draw(folder: Path, table: Any, spleen: list[dict[str, Any]], methods: list[s
     for kind, top, bottom in zip(kinds, axes[0], axes[-1], strict=True):
         top.set_title(kind)
         bottom.set_xlabel("light scattered, %")
-    axes[2, 0].legend(frameon=False, fontsize=9)
-    figure.tight_layout()
+    key(figure, axes)
     figure.savefig(folder / "compensation-simulated.png", dpi=110)
     if not spleen:
         return
@@ -285,9 +284,15 @@ def draw(folder: Path, table: Any, spleen: list[dict[str, Any]], methods: list[s
             )
         axis.set_xticks(range(len(pairs)), pairs)
         axis.set_ylabel(name)
-    axes[0, 1].legend(frameon=False, fontsize=8, loc="lower left")
-    figure.tight_layout()
+    key(figure, axes)
     figure.savefig(folder / "compensation-spleen.png", dpi=110)
+
+
+def key(figure: Any, axes: Any) -> None:
+    """Say above the panels what the colours are."""
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", ncols=len(labels), frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.3 / figure.get_figheight()))
 
 
 def show(table: dict[tuple[Any, ...], Any], header: str) -> None:

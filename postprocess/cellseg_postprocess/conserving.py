@@ -70,7 +70,8 @@ def scatter_matrix(contacts: Contacts, spread: float) -> csr_array[np.float64]:
     lost: NDArray[np.float64] = -np.expm1(-crossing)
     shares: NDArray[np.float64] = lost / np.maximum(length, 1)
     kept: NDArray[np.float64] = 1 - lost
-    matrix: csr_array[np.float64] = (touching @ diags_array(shares) + diags_array(kept)).tocsr()
+    across, within = (diags_array(part, dtype=np.float64) for part in (shares, kept))
+    matrix: csr_array[np.float64] = (touching @ across + within).tocsr()
     return matrix
 
 
