@@ -41,8 +41,8 @@ def test_every_public_name_that_a_module_lists_is_there_and_documented() -> None
                 assert found.__doc__, f"{name}.{public} is not documented"
 
 
-def blocks(language: str) -> list[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def blocks(language: str, file: str = "README.md") -> list[str]:
+    text = (ROOT / file).read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
@@ -57,11 +57,35 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own README
 
 
-def test_the_readme_s_options_exist() -> None:
+def test_the_options_in_the_documentation_exist() -> None:
     from cellseg_core.cli import run
 
     known = {option for parameter in run.command.params for option in parameter.opts}
-    text = "\n".join(blocks("console"))
-    used = set(re.findall(r"(?<= )--[a-z-]+", "\n".join(re.findall(r"cellseg run .*", text))))
-    assert used
-    assert used <= known
+    for file in ("README.md", "docs/cells.md"):
+        text = "\n".join(blocks("console", file))
+        used = set(re.findall(r"(?<= )--[a-z-]+", "\n".join(re.findall(r"cellseg run .*", text))))
+        assert used
+        assert used <= known
+
+
+def test_the_page_on_cells_explains_every_column_that_can_be_asked_for() -> None:
+    from cellseg_core import Image
+    from cellseg_core.features import GROUPS
+    from cellseg_core.measure import measure
+
+    page = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`([^`]+)`", page))
+    labels = np.ones((4, 5), np.int32)
+    image = Image(np.ones((1, 4, 5)), channels=("<channel>",), pixel_size=1.0)
+    table = measure(image, labels, nuclei=labels, features="all")
+    for column in table.to_pandas().columns:
+        if column not in explained:
+            assert column.startswith("nucleus_"), f"{column} is not explained"
+            assert column.removeprefix("nucleus_") in explained
+    assert explained >= {*GROUPS, "<channel>:uncompensated"}
+
+
+def test_the_pictures_of_the_documentation_are_there() -> None:
+    for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", file.read_text(encoding="utf-8")):
+            assert (file.parent / picture).is_file(), f"{file.name} shows {picture}"
