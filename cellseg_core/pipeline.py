@@ -238,6 +238,8 @@ class Pipeline:
         scores = scores[old - 1]
         watch.lap("stitch")
 
+        if built.expander is not None:
+            report("expand", 0, 1)
         cells = _expanded(built.expander, nuclei, image.name)
         watch.lap("expand")
         with catch_warnings(record=True) as caught:
