@@ -20,7 +20,7 @@ those positive for either. Once at gates fixed before compensation (Otsu's thres
 arcsinh(mean)), with the positives that are left; and once at gates that keep the number of
 positives of each marker.
 
-    python benchmarks/compensation.py [--quick] [--methods contact,conserving,...] [--seeds 3]
+    python benchmarks/compensation.py [--quick] [--seeds 3] [--methods contact,conserving:spread=1]
                                       [--data FOLDER] [--json FILE] [--figures FOLDER]
 """
 
@@ -44,6 +44,7 @@ import tifffile
 
 from cellseg_core import Image, Pipeline, read_image
 from cellseg_core.compensating import run_compensator
+from cellseg_core.config import parse_setting
 from cellseg_core.measure import measure
 from cellseg_core.plugins import load_plugins
 from cellseg_core.synthetic import Tissue
@@ -60,10 +61,14 @@ FIGURES = ("error", "doubles", "lost", "doubles_at_equal_sensitivity")
 
 
 def apply(method: str, image: Image, labels: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """Return the means that a method makes."""
+    """Return the means that a method makes: none, or a compensator, ``name:option=value``."""
     if method == "none":
         return means
-    compensator = load_plugins().build("compensator", method)
+    name, *settings = method.split(":")
+    options = dict(parse_setting(f"set.{setting}") for setting in settings)
+    compensator = load_plugins().build(
+        "compensator", name, {option.removeprefix("set."): v for option, v in options.items()}
+    )
     return run_compensator(compensator, image, labels, means).means
 
 
@@ -232,7 +237,7 @@ def draw(folder: Path, table: Any, spleen: list[dict[str, Any]], methods: list[s
     shown = (
         ("error", "error of means, % of signal"),
         ("doubles", "false doubles, %"),
-        ("doubles_at_equal_sensitivity", "the same, equal sensitivity, %"),
+        ("doubles_at_equal_sensitivity", "doubles at equal sensitivity, %"),
     )
     density = sorted({key[1] for key in table})[len({key[1] for key in table}) // 2]
     figure, axes = plt.subplots(
@@ -261,6 +266,7 @@ def draw(folder: Path, table: Any, spleen: list[dict[str, Any]], methods: list[s
         top.set_title(kind)
         bottom.set_xlabel("light scattered, %")
     key(figure, axes)
+    figure.suptitle(f"nuclei cover {density:.0%} of the tissue", x=0.99, ha="right", fontsize=10)
     figure.savefig(folder / "compensation-simulated.png", dpi=110)
     if not spleen:
         return
@@ -348,6 +354,9 @@ def main() -> None:
         record = {
             "machine": platform.platform(),
             "cellseg": version("cellseg-core"),
+            "packages": {name: version(name) for name in ("numpy", "scipy", "scikit-image")},
+            "processor": platform.processor(),
+            "methods": methods,
             "seeds": seeds,
             "size": size,
             "simulated": rows,

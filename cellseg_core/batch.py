@@ -71,6 +71,8 @@ def run_batch(
     pipeline, writers = _build(config, plugins)
     with Store.open(out) as store:
         log = RunLog(reporter or Silent())
+        for note in config.without_effect(plugins):
+            log.reporter.warn(note)
         run = _Run(config, plugins, pipeline, writers, store, log)
         jobs = run.select(open_inputs(inputs, config, plugins, store, log))
         jobs, brightness = run.measure_brightness(jobs)

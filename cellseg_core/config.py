@@ -231,8 +231,9 @@ class RunConfig:
     )
     features: tuple[str, ...] = _option(
         (),
-        "What to measure besides the mean of each channel: shape, statistics, compartments, "
-        "neighbours, all, or single ones such as median, p90, std, nucleus_mean, eccentricity.",
+        "What to measure besides the mean of each channel: shape, nucleus_shape, statistics, "
+        "compartments, neighbours, all, or single ones such as median, p90, nucleus_mean, "
+        "eccentricity.",
         "NAME[,NAME]",
         converter=_names,
         validator=_are_features,
@@ -301,6 +302,27 @@ class RunConfig:
                     )
                 if option == "distance" and "expander" in (owner, *self._kinds(owner, plugins)):
                     raise ConfigurationError("the distance to grow is set by --expand.")
+
+    def without_effect(self, plugins: Plugins) -> list[str]:
+        """Return what is set and changes nothing, each in a sentence that says why."""
+        defaults = RunConfig()
+        needs = {
+            "compensator": (self.compensate, "--compensate"),
+            "compensate_except": (self.compensate, "--compensate"),
+            "expander": (Length.of(self.expand).value > 0, "--expand PX"),
+        }
+        notes = [
+            f"--{name.replace('_', '-')} has no effect without {option}."
+            for name, (there, option) in needs.items()
+            if not there and getattr(self, name) != getattr(defaults, name)
+        ]
+        used = {name for chosen in self.components(plugins).values() for name in chosen}
+        for owner, options in self.set.items():
+            kinds = self._kinds(owner, plugins)
+            if kinds and "reader" not in kinds and owner not in used:
+                shown = ", ".join(f"{owner}.{option}" for option in options)
+                notes.append(f"--set {shown} has no effect: {owner} is not used.")
+        return notes
 
     def _kinds(self, name: str, plugins: Plugins) -> list[str]:
         return [entry.kind for entry in plugins.components if entry.name == name]

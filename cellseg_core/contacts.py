@@ -36,9 +36,6 @@ class Contacts:
     borders
         (N,) int64: how many pixels of each cell have at least one 4-neighbour outside it.
         Background is outside; the edge of the image is not. 0 for an id that does not occur.
-    outlines
-        (N,) int64: how many pairs of 4-neighbours have one pixel in the cell and one outside it:
-        its contacts with other cells and with background.
     areas
         (N,) int64: px.
     """
@@ -47,7 +44,6 @@ class Contacts:
     second: NDArray[np.int32]
     lengths: NDArray[np.int64]
     borders: NDArray[np.int64]
-    outlines: NDArray[np.int64]
     areas: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -89,8 +85,8 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
     >>> contacts = count_contacts(np.array([[1, 1, 2], [0, 3, 2]]))
     >>> list(zip(contacts.first.tolist(), contacts.second.tolist(), contacts.lengths.tolist()))
     [(1, 2, 1), (1, 3, 1), (2, 3, 1)]
-    >>> contacts.borders.tolist(), contacts.outlines.tolist(), contacts.areas.tolist()
-    ([2, 2, 1], [3, 2, 3], [2, 2, 1])
+    >>> contacts.borders.tolist(), contacts.areas.tolist()
+    ([2, 2, 1], [2, 2, 1])
     """
     from cellseg_core.contacts_kernels import count_band, empty_table
 
@@ -98,7 +94,7 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
     height, width = (int(length) for length in checked.shape)
     keys, counts = empty_table()
     used, top = 0, 0
-    cells = np.zeros((1, 3), np.int64)
+    cells = np.zeros((1, 2), np.int64)
     for rows in row_bands((height, width)) if width else ():
         begin, end = max(rows.start - 1, 0), min(rows.stop + 1, height)
         band = read_labels(checked, slice(begin, end))
@@ -108,20 +104,19 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
         top = max(top, highest)
         if top >= len(cells):
             # With room to spare, ids that rise from band to band seldom need a new array.
-            cells = np.concatenate([cells, np.zeros((2 * top - len(cells) + 1, 3), np.int64)])
+            cells = np.concatenate([cells, np.zeros((2 * top - len(cells) + 1, 2), np.int64)])
         keys, counts, used = count_band(
             band, rows.start - begin, rows.stop - begin, keys, counts, used, cells
         )
     found = np.flatnonzero(keys >= 0)
     found = found[np.argsort(keys[found])]
     pairs = keys[found]
-    areas, borders, outlines = np.ascontiguousarray(cells[1 : top + 1].T)
+    areas, borders = np.ascontiguousarray(cells[1 : top + 1].T)
     return Contacts(
         first=(pairs >> 32).astype(np.int32),
         second=(pairs & 0xFFFFFFFF).astype(np.int32),
         lengths=counts[found],
         borders=borders,
-        outlines=outlines,
         areas=areas,
     )
 

@@ -57,7 +57,7 @@ def count_band(
     keys, counts, used
         The hash table of the pairs and how many it holds.
     cells
-        (ids, 3) int64, changed in place: pixels, border pixels, and neighbouring pixels outside.
+        (ids, 2) int64, changed in place: pixels and border pixels.
     """
     height, width = labels.shape
     for y in range(start, stop):
@@ -87,9 +87,7 @@ def count_band(
                 first = x + 1
             if one == 0 or (one == right and one == below[x] and one == left and one == above[x]):
                 continue
-            outside = (one != left) + (one != right) + (one != above[x]) + (one != below[x])
             cells[one, 1] += 1
-            cells[one, 2] += outside
             for ahead in range(2):
                 other = below[x] if ahead else right
                 if other and other != one:

@@ -88,7 +88,7 @@ MORPHOLOGY = (
 SHAPES = tuple(shape.name for shape in _SHAPES)
 """The measures of shape, of the cell and with ``nucleus_`` of its nucleus."""
 
-ALWAYS = ("area", "mean", "cell_mean")
+ALWAYS = ("area", "area_um2", "centroid", "mean", "cell_mean")
 """Names that may be asked for, but are in every table anyhow."""
 
 _NUCLEUS_SHAPE = tuple(f"nucleus_{name}" for name in SHAPES)
@@ -160,9 +160,10 @@ class Features:
 
     @classmethod
     def of(cls, names: str | Iterable[str]) -> Features:
-        """Return what the names and groups ask for, each once, in their order.
+        """Return what the names and groups ask for, each once, in the order of the tables above.
 
-        A text is taken apart at its commas.
+        Statistics come compartment by compartment, percentiles after the others. A text is taken
+        apart at its commas.
 
         Raises
         ------
@@ -174,22 +175,35 @@ class Features:
         (('neighbours', 'contact_length'), ['median', 'nucleus_p90'])
         """
         asked = names.split(",") if isinstance(names, str) else names
-        statistics: dict[Statistic, None] = {}
-        morphology: dict[str, None] = {}
-        known = {feature.name for feature in MORPHOLOGY}
+        statistics: set[Statistic] = set()
+        morphology: set[str] = set()
+        known = [feature.name for feature in MORPHOLOGY]
         for name in (word.strip() for word in asked):
             for single in GROUPS.get(name, (name,)):
                 if single in known:
-                    morphology[single] = None
+                    morphology.add(single)
                 elif single and single not in ALWAYS:
-                    statistics[_statistic(single)] = None
-        return cls(tuple(statistics), tuple(morphology))
+                    statistics.add(_statistic(single))
+        return cls(
+            tuple(sorted(statistics, key=_place)), tuple(sorted(morphology, key=known.index))
+        )
 
     @property
     def needs_nuclei(self) -> tuple[str, ...]:
         """Return the names that can only be measured where the nuclei are known."""
         named = (*self.morphology, *(statistic.name for statistic in self.statistics))
         return tuple(name for name in named if name.startswith(("nucleus_", "ring_")))
+
+
+def _place(statistic: Statistic) -> tuple[int, int, float]:
+    """Return what statistics are sorted by."""
+    kinds = [feature.name for feature in STATISTICS]
+    known = statistic.kind in kinds
+    return (
+        list(COMPARTMENTS).index(statistic.compartment),
+        kinds.index(statistic.kind) if known else len(kinds),
+        0.0 if known else statistic.level or 0.0,
+    )
 
 
 def _statistic(name: str) -> Statistic:

@@ -69,7 +69,7 @@ class Length:
                 "cannot be turned into px. Give the size with --pixel-size UM, or the distance in "
                 "px."
             )
-        pixels = round(self.value / pixel_size)
+        pixels = math.floor(self.value / pixel_size + 0.5)
         if self.value and not pixels:
             raise ImageError(
                 f"{about}{self.value:g} um is less than half a pixel, which is {pixel_size:g} um "

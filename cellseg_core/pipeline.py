@@ -257,7 +257,7 @@ class Pipeline:
             if built.compensator is not None:
                 report("compensate", 0, 1)
                 table, compensation = _compensated(
-                    built.compensator, image, cells, table, untouched
+                    built.compensator, self._name_of_compensator, image, cells, table, untouched
                 )
                 if len(table) > 1 and not any(
                     share["removed"] or share["added"]
@@ -270,6 +270,12 @@ class Pipeline:
                 report("compensate", 1, 1)
                 watch.lap("compensate")
         warnings += [str(warning.message) for warning in caught]
+        of_rings = [name for name in Features.of(self.features).needs_nuclei if "ring_" in name]
+        if of_rings and cells is nuclei:
+            warnings.append(
+                f"{', '.join(of_rings)}: a ring is what a cell gained by growing, and nuclei were "
+                "not grown. Give --expand 2."
+            )
         if not len(table):
             warnings.append(
                 "no cell was found. Does the overlay show nuclei? If not, choose the channel with "
@@ -303,6 +309,11 @@ class Pipeline:
             facts=facts,
             warnings=tuple(warnings),
         )
+
+    @property
+    def _name_of_compensator(self) -> str:
+        named = isinstance(self.compensator, str)
+        return str(self.compensator) if named else type(self.compensator).__name__
 
     def build(self, grow: float = 1) -> Components:
         """Return the components, built: a wrong name or option shows before any work is done.
@@ -401,6 +412,7 @@ def _expanded(expander: Expander | None, nuclei: Labels, name: str) -> Labels:
 
 def _compensated(
     compensator: Compensator | ImageCompensator,
+    name: str,
     image: Image,
     cells: Labels,
     table: CellTable,
@@ -411,7 +423,7 @@ def _compensated(
     means = done.means.copy()
     means[:, untouched] = table.intensities[:, untouched]
     facts = {
-        "compensator": type(compensator).__name__,
+        "compensator": name,
         **done.facts,
         "left_alone": [table.channels[number] for number in untouched],
         "channels": dict(

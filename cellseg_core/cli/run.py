@@ -69,12 +69,14 @@ def summarise(summary: Summary) -> None:
     for outcome in done:
         again = " (done before)" if outcome.state == "resumed" else ""
         decided = outcome.facts["decided"]
+        grown = f", grown by {decided['expand_px']:g} px" if decided["expand_px"] else ""
         click.echo(
             f"{outcome.name}: {counted(outcome.cells, 'cell')}, nuclei about "
-            f"{decided['nuclear_diameter_px']:.1f} px ({decided['nuclear_diameter_from']}){again}"
+            f"{decided['nuclear_diameter_px']:.1f} px ({decided['nuclear_diameter_from']})"
+            f"{grown}{again}"
         )
         if "compensation" in decided:
-            click.echo(f"  {_moved(decided['compensation']['channels'])}")
+            click.echo(f"  {_moved(decided['compensation'])}")
     click.echo(
         f"{counted(summary.cells, 'cell')} in {len(done)} of "
         f"{counted(len(summary.outcomes), 'image')}, {summary.seconds:.1f} s."
@@ -95,19 +97,26 @@ def summarise(summary: Summary) -> None:
         click.echo(f"Table:   {summary.out / 'cells.csv'}")
 
 
-def _moved(channels: Mapping[str, Mapping[str, float]]) -> str:
+def _moved(compensation: Mapping[str, Any]) -> str:
     """Say how much signal compensation moved.
 
-    >>> _moved({"CD3": {"removed": 0.2, "net": -0.1}, "CD20": {"removed": 0.1, "net": 0.0}})
+    >>> shares = {"CD3": {"removed": 0.2, "net": -0.1}, "CD20": {"removed": 0.1, "net": 0.0}}
+    >>> _moved({"left_alone": [], "channels": shares})
     'compensation moved 15% of the signal, most in CD3 (20%); 5% less in all'
     """
+    left_alone = compensation["left_alone"]
+    channels = {n: s for n, s in compensation["channels"].items() if n not in left_alone}
+    if not channels:
+        return "compensation left every channel alone, as asked"
     removed = {name: shares["removed"] for name, shares in channels.items()}
     most = max(removed, key=removed.__getitem__)
     net = fmean(shares["net"] for shares in channels.values())
+    kept = f"; left alone: {', '.join(left_alone)}" if left_alone else ""
     change = f"{abs(net):.0%} {'less' if net < 0 else 'more'} in all"
     return (
         f"compensation moved {fmean(removed.values()):.0%} of the signal, most in {most} "
         f"({removed[most]:.0%}); {change if abs(net) >= 0.005 else 'the total is the same'}"
+        f"{kept}"
     )
 
 

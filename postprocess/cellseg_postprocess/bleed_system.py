@@ -70,7 +70,7 @@ def solve_bleed(
     """
     from scipy.sparse.csgraph import connected_components
 
-    from cellseg_postprocess.compensation_kernels import largest_residual, sweep_groups
+    from cellseg_postprocess.bleed_system_kernels import largest_residual, sweep_groups
 
     count, group = connected_components(bleed, directed=False)
     order = np.argsort(group, kind="stable").astype(np.int64)

@@ -11,7 +11,7 @@ from cellseg_core import contacts as module
 from cellseg_core.contacts import count_contacts
 from cellseg_core.errors import ImageError
 
-FIELDS = ("first", "second", "lengths", "borders", "outlines", "areas")
+FIELDS = ("first", "second", "lengths", "borders", "areas")
 
 
 class Lazy:
@@ -30,7 +30,7 @@ class Lazy:
 def counted_plainly(labels):
     count = int(labels.max(initial=0))
     lengths = np.zeros((count + 1, count + 1), int)
-    borders, outlines = np.zeros(count + 1, int), np.zeros(count + 1, int)
+    borders = np.zeros(count + 1, int)
     for y, x in np.ndindex(labels.shape):
         outside = 0
         for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
@@ -39,11 +39,10 @@ def counted_plainly(labels):
                 outside += other != labels[y, x]
                 lengths[labels[y, x], other] += other != labels[y, x]
         borders[labels[y, x]] += outside > 0
-        outlines[labels[y, x]] += outside
     lengths[0] = lengths[:, 0] = 0
     first, second = np.nonzero(np.triu(lengths))
     areas = np.bincount(labels.ravel(), minlength=count + 1)
-    return first, second, lengths[first, second], borders[1:], outlines[1:], areas[1:]
+    return first, second, lengths[first, second], borders[1:], areas[1:]
 
 
 @given(
@@ -100,7 +99,7 @@ def test_images_without_contacts_are_taken() -> None:
         assert len(contacts) == 0
         assert contacts.areas.size == 0
     one = count_contacts(np.ones((3, 3), int))
-    assert (len(one), one.borders[0], one.outlines[0], one.areas[0]) == (0, 0, 0, 9)
+    assert (len(one), one.borders[0], one.areas[0]) == (0, 0, 9)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ from cellseg_core.length import Length
         ("1.2 µm", 2),
         ("1.3 UM", 3),
         ("0um", 0),
+        ("0.25um", 1),
+        ("0.75um", 2),
+        ("1.25um", 3),
     ],
 )
 def test_px_stay_as_they_are_and_um_become_whole_px(given, pixels) -> None:
