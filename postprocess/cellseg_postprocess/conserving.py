@@ -115,7 +115,7 @@ def compensate_conserving(
 
     >>> labels = np.array([[1, 1, 1, 1, 2, 2]])
     >>> compensate_conserving(labels, np.array([[10.0], [2.0]])).round(2).tolist()
-    [[10.98], [0.05]]
+    [[10.93], [0.15]]
     """
     _check_spread(spread)
     _check_iterations(iterations)

@@ -105,6 +105,23 @@ def test_the_record_and_the_last_lines_tell_what_compensation_moved(
     assert decided["compensation"]["channels"]["CD3"]["net"] < 0
 
 
+def test_what_is_set_in_vain_is_said(cellseg, write_image, tmp_path) -> None:
+    arguments = ("--compensator", "contact", "--expander", "voronoi", "--set", "boundary.width=4")
+    done = cellseg("run", write_image(), "-o", tmp_path / "out", *D, *arguments)
+    assert done.status == 0
+    assert "--compensator has no effect without --compensate" in done.err
+    assert "--expander has no effect without --expand" in done.err
+    assert "--set boundary.width has no effect: boundary is not used" in done.err
+
+
+def test_rings_without_growth_are_empty_and_said_to_be(cellseg, write_image, tmp_path) -> None:
+    out = tmp_path / "out"
+    done = cellseg("run", write_image(), "-o", out, *D, "--features", "ring_mean", "--write", "csv")
+    assert done.status == 0
+    assert "nuclei were not grown. Give --expand 2" in " ".join(done.err.split())
+    assert table(out)["CD3:ring_mean"].isna().all()
+
+
 def test_features_are_columns_of_every_table(cellseg, write_image, tmp_path) -> None:
     out = tmp_path / "out"
     arguments = ("--expand", 2, "--features", "shape,p99.9,nucleus_mean", *D)

@@ -13,10 +13,13 @@ def names(*asked: str) -> list[str]:
     return [*wanted.morphology, *(statistic.name for statistic in wanted.statistics)]
 
 
-def test_names_keep_their_order_and_stand_once() -> None:
-    assert names("p90", "median", "nucleus_p90", "cell_median", "p90") == [
-        "p90", "median", "nucleus_p90",
+def test_names_stand_once_in_the_order_of_the_tables() -> None:
+    asked = ("p90", "nucleus_p90", "neighbours", "p5", "cell_median", "nucleus_max", "p90", "bbox")
+    assert names(*asked) == [
+        "bbox", "neighbours", "contact_length",
+        "median", "p5", "p90", "nucleus_max", "nucleus_p90",
     ]  # fmt: skip
+    assert names(*asked) == names(*asked[::-1])
     assert Features.of("median, ring_std ,").statistics == (
         Statistic("median"), Statistic("std", "ring"),
     )  # fmt: skip

@@ -158,7 +158,7 @@ def test_scattered_means_are_recovered_by_many_iterations() -> None:
     labels = np.kron(np.arange(1, 26).reshape(5, 5), np.ones((8, 8), int))
     truth = np.random.default_rng(0).gamma(2, 50, (25, 20))
     measured = scatter_matrix(count_contacts(labels), 2.5) @ truth
-    found = compensate_conserving(labels, measured, iterations=2000)
+    found = compensate_conserving(labels, measured, spread=2.5, iterations=2000)
     assert np.allclose(found, truth, rtol=1e-6)
 
 
