@@ -105,8 +105,8 @@ def moved(
     list of dict
         Signal is area times mean. ``removed`` and ``added``: what cells lost and gained, as
         fractions of the signal of all cells before; ``net``: the difference ``added - removed``,
-        0 where the total is conserved; ``emptied``: the fraction of cells that had signal and
-        have none. All 0 where there was no signal.
+        0 where the total is conserved; ``emptied``: the fraction of all cells that had
+        signal and have none. All 0 where there was no signal.
 
     >>> moved(np.array([[10.0], [5.0]]), np.array([[12.0], [0.0]]), np.array([4, 2]))
     [{'removed': 0.2, 'added': 0.16, 'net': -0.04, 'emptied': 0.5}]

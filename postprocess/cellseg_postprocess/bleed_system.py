@@ -106,12 +106,14 @@ def _warn(direct: int, ambiguous: int) -> None:
     if ambiguous:
         about = (
             f"the bleed between {ambiguous} cells has no unique solution (are there many cells of "
-            "a few pixels, or cells that enclose others?); the smallest one was taken."
+            "a few pixels, or cells that enclose others?); the smallest one was taken. Raise "
+            "--min-size, or use --compensator conserving."
         )
     else:
         about = (
             f"the bleed between {direct} cells is badly conditioned (are there many cells of a "
-            "few pixels?): their compensated means are uncertain."
+            "few pixels?): their compensated means are uncertain. Raise --min-size, or use "
+            "--compensator conserving."
         )
     warnings.warn(about, stacklevel=4)
 
