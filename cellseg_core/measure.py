@@ -16,12 +16,12 @@ from cellseg_core.intensity import as_kernel_pixels, intensities
 from cellseg_core.label_image import LazyLabels, check_labels
 from cellseg_core.overlapped import overlapped
 from cellseg_core.regions import (
-    Outlines,
+    Regions,
     Renumbered,
     Runs,
     Window,
     check_nuclei,
-    find_outlines,
+    find_regions,
     plan,
     read_window,
     runs_in,
@@ -101,22 +101,23 @@ def measure(
                 "nuclei: give the label image before expansion, measure(..., nuclei=...)."
             )
         inner = _checked(nuclei, image, "label image of the nuclei")
-    outlines = find_outlines(cells, image.name)
+    regions = find_regions(cells, image.name)
     if inner is not None:
         check_nuclei(inner, cells, image.name)
-    found = _Columns.empty(outlines.ids.size, len(image.channels), wanted)
-    windows = list(plan(outlines, image.shape))
+    found = _Columns.empty(regions.ids.size, len(image.channels), wanted)
+    windows = list(plan(regions, image.shape))
     steps = len(windows) * len(image.channels)
 
-    def find_runs(labelled: tuple[Window, Mapping[str, Any]]) -> tuple[Window, dict[str, Runs]]:
-        window, labels = labelled
-        parts = runs_in(window, labels, outlines, image.name)
+    # Each cell belongs to one window, so no two threads write to the same place.
+    def find_pixels(of: tuple[Window, Mapping[str, Any]]) -> tuple[Window, dict[str, Runs]]:
+        window, labels_of_parts = of
+        parts = runs_in(window, labels_of_parts, regions, image.name)
         _measure_morphology(found, window, parts)
         return window, parts
 
-    def read() -> Iterator[tuple[Window, dict[str, Runs], int, NDArray[Any]]]:
+    def read_pixels() -> Iterator[tuple[Window, dict[str, Runs], int, NDArray[Any]]]:
         labelled = ((window, read_window(window, cells, inner)) for window in windows)
-        for window, parts in overlapped(find_runs, labelled):
+        for window, parts in overlapped(find_pixels, labelled):
             for channel in range(len(image.channels)):
                 pixels = image.read(channel, window.rows, window.columns)
                 yield window, parts, channel, as_kernel_pixels(pixels)
@@ -127,21 +128,21 @@ def measure(
             for statistic, values in intensities(pixels, parts[part], statistics).items():
                 found.statistics[statistic][channel, window.cells] = values
 
-    for step, _ in enumerate(overlapped(fill_in, read()), start=1):
+    for step, _ in enumerate(overlapped(fill_in, read_pixels()), start=1):
         if progress is not None:
             progress(step, steps)
     named: dict[str, NDArray[np.generic]] = {}
     if image.pixel_size is not None:
-        named["area_um2"] = outlines.areas * image.pixel_size**2
+        named["area_um2"] = regions.areas * image.pixel_size**2
     if {"neighbours", "contact_length"} & set(wanted.morphology):
-        found.morphology.update(_contacts(cells, outlines))
+        found.morphology.update(_contacts(cells, regions))
     for name in wanted.morphology:
         named |= {column: found.morphology[column] for column in _columns_of(name)}
     return CellTable(
-        labels=outlines.ids,
-        areas=outlines.areas,
-        centroids=outlines.centroids,
-        touches_edge=outlines.touches_edge(image.shape),
+        labels=regions.ids,
+        areas=regions.areas,
+        centroids=regions.centroids,
+        touches_edge=regions.touches_edge(image.shape),
         channels=image.channels,
         intensities=found.statistics[_MEAN].T,
         statistics={
@@ -215,13 +216,13 @@ def _measure_morphology(found: _Columns, window: Window, parts: dict[str, Runs])
             found.morphology[f"{part}_area"][window.cells] = parts[part].areas
 
 
-def _contacts(cells: LazyLabels, outlines: Outlines) -> dict[str, NDArray[np.int64]]:
+def _contacts(cells: LazyLabels, regions: Regions) -> dict[str, NDArray[np.int64]]:
     """Return with how many others each cell is in contact, and over what length."""
     from cellseg_core.contacts import count_contacts
 
-    count = outlines.ids.size
-    if count and outlines.ids[-1] != count:
-        cells = Renumbered(cells, outlines)
+    count = regions.ids.size
+    if count and regions.ids[-1] != count:
+        cells = Renumbered(cells, regions)
     contacts = count_contacts(cells)
     ends = np.concatenate([contacts.first, contacts.second]) - 1
     lengths = np.zeros(count, np.int64)

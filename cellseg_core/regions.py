@@ -16,12 +16,12 @@ from cellseg_core.objects import compact
 from cellseg_core.overlapped import overlapped
 
 __all__ = [
-    "Outlines",
+    "Regions",
     "Renumbered",
     "Runs",
     "Window",
     "check_nuclei",
-    "find_outlines",
+    "find_regions",
     "plan",
     "read_window",
     "runs_in",
@@ -29,7 +29,7 @@ __all__ = [
 
 
 @attrs.frozen(eq=False)
-class Outlines:
+class Regions:
     """Where the objects of a label image are: one row for each of N ids, in their order.
 
     Parameters
@@ -95,7 +95,7 @@ class Window:
     rows, columns
         The part.
     cells
-        (n,) int64: the rows of :class:`Outlines` of the cells that belong to the window, ascending.
+        (n,) int64: the rows of :class:`Regions` of the cells that belong to the window, ascending.
         Each cell belongs to one window; pixels of others may lie in it too.
     """
 
@@ -104,7 +104,7 @@ class Window:
     cells: NDArray[np.int64]
 
 
-def find_outlines(labels: LazyLabels, name: str = "") -> Outlines:
+def find_regions(labels: LazyLabels, name: str = "") -> Regions:
     """Return where the objects are, from one pass over checked labels in bands of rows.
 
     Memory is that of a band and of the result, whatever the ids are.
@@ -117,7 +117,7 @@ def find_outlines(labels: LazyLabels, name: str = "") -> Outlines:
     height, width = (int(length) for length in labels.shape)
     ids, sums, boxes = [np.empty(0, np.int64)], [np.empty((0, 3), np.int64)], [_no_boxes(0)]
     bands = ((rows.start, _read(labels, rows, slice(None))) for rows in row_bands((height, width)))
-    for found in overlapped(lambda band: _outlines_in(*band, name), bands):
+    for found in overlapped(lambda band: _regions_in(*band, name), bands):
         ids.append(found[0])
         sums.append(found[1])
         boxes.append(found[2])
@@ -126,7 +126,7 @@ def find_outlines(labels: LazyLabels, name: str = "") -> Outlines:
     begin = np.searchsorted(part_of[order], np.arange(every.size))
     total = _reduced(np.add, np.concatenate(sums)[order], begin)
     box = np.concatenate(boxes)[order]
-    return Outlines(
+    return Regions(
         ids=every,
         areas=total[:, 0],
         centroids=total[:, 1:] / total[:, :1],
@@ -137,18 +137,18 @@ def find_outlines(labels: LazyLabels, name: str = "") -> Outlines:
     )
 
 
-def _outlines_in(
+def _regions_in(
     top: int, band: NDArray[np.signedinteger[Any]], name: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return ids, sums and boxes of what a band of rows from ``top`` on shows of each object."""
-    from cellseg_core.regions_kernels import outline
+    from cellseg_core.regions_kernels import add_runs
 
     row, start, stop, of = _runs_of(band, name)
     # Ids of a band are often close to each other, but not to 1.
     lowest = int(of.min(initial=1))
     numbers, present = compact(of - (lowest - 1))
     sums, boxes = np.zeros((present.size, 3), np.int64), _no_boxes(present.size)
-    outline(row, start, stop, numbers - np.int32(1), top, sums, boxes)
+    add_runs(row, start, stop, numbers - np.int32(1), top, sums, boxes)
     return present + (lowest - 1), sums, boxes
 
 
@@ -166,16 +166,16 @@ def _reduced(
     return reduced
 
 
-def plan(outlines: Outlines, shape: tuple[int, int]) -> Iterator[Window]:
+def plan(regions: Regions, shape: tuple[int, int]) -> Iterator[Window]:
     """Yield windows that together hold every cell whole, each cell once.
 
     The windows are bands of rows, with the cells whose first row is in them. A cell taller than a
     band has a window of its own, so that it makes no other one larger. Bands are made higher
     until those windows together are no larger than the image.
     """
-    if not outlines.ids.size:
+    if not regions.ids.size:
         return
-    y0, x0, y1, x1 = outlines.boxes.T
+    y0, x0, y1, x1 = regions.boxes.T
     heights = y1 - y0
     boxes = heights * (x1 - x0)
     band = next(row_bands(shape))
@@ -210,19 +210,19 @@ def read_window(
 def runs_in(
     window: Window,
     labels: Mapping[str, NDArray[np.signedinteger[Any]]],
-    outlines: Outlines,
+    regions: Regions,
     name: str = "",
 ) -> dict[str, Runs]:
     """Return the pixels of a window's cells by :data:`~cellseg_core.features.COMPARTMENTS`.
 
     ``labels`` come from :func:`read_window`; without nuclei there is ``cell`` alone. They must be
-    those that ``outlines`` came from, and nuclei those that :func:`check_nuclei` let pass.
+    those that ``regions`` came from, and nuclei those that :func:`check_nuclei` let pass.
     """
     parts = dict(labels)
     if "nucleus" in parts:
         parts["ring"] = _frozen(np.where(parts["nucleus"] != 0, 0, parts["cell"]))
     return {
-        part: _sorted_runs(_runs_of(pixels, name), window, outlines)
+        part: _sorted_runs(_runs_of(pixels, name), window, regions)
         for part, pixels in parts.items()
     }
 
@@ -251,10 +251,10 @@ def check_nuclei(nuclei: LazyLabels, cells: LazyLabels, name: str = "") -> None:
 
 @attrs.frozen(eq=False)
 class Renumbered:
-    """A label image with the ids 1..N in place of those of ``outlines``, read window by window."""
+    """A label image with the ids 1..N in place of those of ``regions``, read window by window."""
 
     labels: LazyLabels
-    outlines: Outlines
+    regions: Regions
     dtype = np.dtype(np.int32)
 
     @property
@@ -266,7 +266,7 @@ class Renumbered:
         """Return the labels of a window."""
         numbers, ids = compact(np.asarray(self.labels[key]))
         number = np.zeros(ids.size + 1, np.int32)
-        number[1:] = self.outlines.rows_of(ids) + 1
+        number[1:] = self.regions.rows_of(ids) + 1
         window: NDArray[np.int32] = number[numbers]
         return window
 
@@ -310,14 +310,14 @@ def _runs_of(window: NDArray[np.signedinteger[Any]], name: str) -> _Found:
     return row[:count], start[:count], stop[:count], ids[:count]
 
 
-def _sorted_runs(found: _Found, window: Window, outlines: Outlines) -> Runs:
+def _sorted_runs(found: _Found, window: Window, regions: Regions) -> Runs:
     """Return the runs of the window's own cells, cell by cell."""
     from cellseg_core.regions_kernels import sort_runs
 
     row, start, stop, ids = found
     lowest = int(ids.min(initial=1))
     numbers, present = compact(ids - (lowest - 1))
-    rows = outlines.rows_of(present + (lowest - 1))
+    rows = regions.rows_of(present + (lowest - 1))
     place = np.searchsorted(window.cells, rows)
     place[place == window.cells.size] = 0
     place[window.cells[place] != rows] = -1

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cellseg_core.compiled import kernel
 
-__all__ = ["find_runs", "outline", "sort_runs"]
+__all__ = ["add_runs", "find_runs", "sort_runs"]
 
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
@@ -50,7 +50,7 @@ def find_runs(
 
 
 @kernel
-def outline(
+def add_runs(
     row: Ints, start: Ints, stop: Ints, numbers: Ints, top: int, sums: Longs, boxes: Longs
 ) -> None:
     """Add runs to the sums (n, 3) of 1, y and x, and to the boxes (n, 4) y0, x0, y1, x1.
