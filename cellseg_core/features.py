@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import attrs
+import numpy as np
 
 from cellseg_core.errors import ConfigurationError, nearest
 
@@ -174,7 +176,11 @@ class Features:
         >>> wanted.morphology, [statistic.name for statistic in wanted.statistics]
         (('neighbours', 'contact_length'), ['median', 'nucleus_p90'])
         """
-        asked = names.split(",") if isinstance(names, str) else names
+        asked: Any = names.split(",") if isinstance(names, str) else names
+        if not (isinstance(asked, Iterable) and all(isinstance(name, str) for name in asked)):
+            raise ConfigurationError(
+                f"features are names, such as ('shape', 'median'); got {names!r}"
+            )
         statistics: set[Statistic] = set()
         morphology: set[str] = set()
         known = [feature.name for feature in MORPHOLOGY]
@@ -208,8 +214,8 @@ def _place(statistic: Statistic) -> tuple[int, int, float]:
 
 def _statistic(name: str) -> Statistic:
     """Return the statistic of this name, or say what is wrong with it."""
-    compartment, _, kind = name.rpartition("_")
-    if (compartment or "cell") in COMPARTMENTS:
+    compartment, mark, kind = name.rpartition("_")
+    if not mark or compartment in COMPARTMENTS:
         match = _PERCENTILE.fullmatch(kind)
         if match:
             percent = float(match[1])
@@ -217,7 +223,7 @@ def _statistic(name: str) -> Statistic:
                 raise ConfigurationError(
                     f"the feature {name!r} is no percentile: it must be between p0 and p100."
                 )
-            kind = f"p{percent:.12g}"
+            kind = f"p{np.format_float_positional(percent, trim='-')}"
         if match or kind in {statistic.name for statistic in STATISTICS} - {"pNN"}:
             return Statistic(kind, compartment or "cell")
     of_cell = [statistic.name for statistic in STATISTICS if statistic.name != "pNN"]

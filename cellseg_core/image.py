@@ -201,7 +201,7 @@ class Image:
         """
         try:
             window = np.asarray(self.pixels[channel, rows, columns])
-        except ImageError:
+        except (ImageError, MemoryError):
             raise
         except Exception as error:
             raise ImageError(

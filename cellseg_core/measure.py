@@ -104,6 +104,11 @@ def measure(
     regions = find_regions(cells, image.name)
     if inner is not None:
         check_nuclei(inner, cells, image.name)
+    if scores is not None and np.shape(scores) != (regions.ids.size,):
+        raise ImageError(
+            f"{image.name}: scores are one for each of the {regions.ids.size} cells; got the shape "
+            f"{np.shape(scores)}."
+        )
     found = _Columns.empty(regions.ids.size, len(image.channels), wanted)
     windows = list(plan(regions, image.shape))
     steps = len(windows) * len(image.channels)

@@ -145,7 +145,7 @@ def _regions_in(
 
     row, start, stop, of = _runs_of(band, name)
     # Ids of a band are often close to each other, but not to 1.
-    lowest = int(of.min(initial=1))
+    lowest = int(of.min()) if of.size else 1
     numbers, present = compact(of - (lowest - 1))
     sums, boxes = np.zeros((present.size, 3), np.int64), _no_boxes(present.size)
     add_runs(row, start, stop, numbers - np.int32(1), top, sums, boxes)
@@ -315,7 +315,7 @@ def _sorted_runs(found: _Found, window: Window, regions: Regions) -> Runs:
     from cellseg_core.regions_kernels import sort_runs
 
     row, start, stop, ids = found
-    lowest = int(ids.min(initial=1))
+    lowest = int(ids.min()) if ids.size else 1
     numbers, present = compact(ids - (lowest - 1))
     rows = regions.rows_of(present + (lowest - 1))
     place = np.searchsorted(window.cells, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import attrs
@@ -25,7 +26,7 @@ _SUMS = 2**25
 
 
 def _check_width(width: int) -> None:
-    if not (width == int(width) and 1 <= width <= 100):
+    if not (isinstance(width, Integral) and 1 <= width <= 100):
         raise ConfigurationError(
             f"the width of a rim is a whole number of px from 1 to 100; got {width!r}"
         )

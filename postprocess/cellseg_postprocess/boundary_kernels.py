@@ -75,10 +75,9 @@ def find_rims(
             for way in range(4):
                 if away[way] != nearest or met[way] == 0:
                     continue
-                larger = max(cell, met[way])
-                pair = starts[min(cell, met[way])]
-                while second[pair] != larger:
-                    pair += 1
+                smaller, larger = min(cell, met[way]), max(cell, met[way])
+                begin = starts[smaller]
+                pair = begin + np.searchsorted(second[begin : starts[smaller + 1]], larger)
                 pixels[found] = (y - start) * columns + x
                 rims[found] = pair if cell < larger else pair + pairs
                 parts[found] = 1 / equal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -29,14 +30,14 @@ _CHANNELS = 8
 
 
 def _check_spread(spread: float) -> None:
-    if not 0 <= spread <= 100:
+    if not (isinstance(spread, Real) and 0 <= spread <= 100):
         raise ConfigurationError(
             f"the spread of light is a number of px from 0 to 100; got {spread!r}"
         )
 
 
 def _check_iterations(iterations: int) -> None:
-    if not (iterations == int(iterations) and 0 <= iterations <= 10_000):
+    if not (isinstance(iterations, Integral) and 0 <= iterations <= 10_000):
         raise ConfigurationError(
             f"iterations are a whole number from 0 to 10,000; got {iterations!r}"
         )

@@ -12,6 +12,7 @@ Beyond the result, the rules need memory for a few rows (``sequential``), a band
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import attrs
 import numpy as np
@@ -168,16 +169,17 @@ def expand_voronoi(labels: LazyLabels, distance: float = 1) -> Labels:
 
 
 def _whole(distance: float) -> int:
-    if not (0 <= distance < math.inf and distance == int(distance)):
+    number = isinstance(distance, Real)
+    if not (number and 0 <= distance < math.inf and distance == int(distance)):
         raise ConfigurationError(
-            f"this expander grows by whole px, 0 or more; got {distance}. "
+            f"this expander grows by whole px, 0 or more; got {distance!r}. "
             "The expander 'voronoi' takes any distance."
         )
     return int(distance)
 
 
 def _any(distance: float) -> float:
-    if not 0 <= distance < math.inf:
+    if not (isinstance(distance, Real) and 0 <= distance < math.inf):
         raise ConfigurationError(f"a distance to grow is 0 or more px; got {distance}")
     return distance
 

@@ -75,3 +75,15 @@ def test_every_feature_has_a_unit_and_a_sentence() -> None:
     assert {name for group in GROUPS.values() for name in group} - known == {
         "p10", "p90", "nucleus_mean", "ring_mean",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", ["_mean", "cell_", None, 5, [None], "p101", "ring_p200"])
+def test_what_is_no_feature_is_refused(wrong) -> None:
+    with pytest.raises(ConfigurationError):
+        Features.of(wrong)
+
+
+def test_percentiles_far_from_the_middle_keep_their_level() -> None:
+    tiny, large = Features.of("p0.00001,p99.9999999999999").statistics
+    assert (tiny.name, tiny.level) == ("p0.00001", pytest.approx(1e-7))
+    assert (large.name, large.level) == ("p99.9999999999999", pytest.approx(1))

@@ -228,3 +228,25 @@ def test_an_image_of_another_size_is_refused() -> None:
 def test_options_out_of_range_are_refused(make, message) -> None:
     with pytest.raises(ConfigurationError, match=message):
         make()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, "a", None, -1])
+def test_options_that_make_no_sense_are_refused(wrong) -> None:
+    labels, means = np.array([[1, 2]]), np.ones((2, 1))
+    with pytest.raises(ConfigurationError, match="spread"):
+        compensate_conserving(labels, means, spread=wrong)
+    with pytest.raises(ConfigurationError, match="iterations"):
+        compensate_conserving(labels, means, iterations=wrong)
+    with pytest.raises(ConfigurationError, match="width"):
+        compensate_boundary(Image(np.ones((1, 1, 2))), labels, means, width=wrong)
+
+
+def test_a_cell_with_very_many_neighbours_takes_no_longer_for_each() -> None:
+    labels = np.ones((1200, 1200), np.int32)
+    inner = np.arange(2, 2 + 120 * 120).reshape(120, 120)
+    labels.reshape(120, 10, 120, 10)[:, 3:8, :, 3:8] = inner[:, None, :, None]
+    image = Image(np.random.default_rng(0).random((1, 1200, 1200)))
+    means = measure(image, labels).intensities
+    result = compensate_boundary(image, labels, means)
+    areas = np.bincount(labels.ravel())[1:]
+    assert (result[:, 0] @ areas) == pytest.approx(means[:, 0] @ areas)
