@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import to_rgb
 
+from cellseg_core.contacts import count_contacts
 from cellseg_core.synthetic import Tissue
 from cellseg_postprocess.expansion import expand_sequential, expand_standard, expand_voronoi
 
@@ -26,11 +27,22 @@ COLOURS = [to_rgb(f"C{n}") for n in (0, 1, 2, 4, 6, 8, 9)]
 DISTANCE = 4
 
 
-def paint(nuclei: np.ndarray, cells: np.ndarray) -> np.ndarray:
+def colours_of(nuclei: np.ndarray) -> np.ndarray:
+    """Return a colour for each id, other than those of its neighbours; white for background."""
+    contacts = count_contacts(expand_voronoi(nuclei, 3 * DISTANCE))
+    chosen = np.zeros((int(nuclei.max()) + 1, 3)) + 1.0
+    number = np.full(len(chosen), -1)
+    for cell in np.unique(nuclei[nuclei > 0]):
+        near = {*contacts.second[contacts.first == cell], *contacts.first[contacts.second == cell]}
+        taken = {number[other] for other in near}
+        number[cell] = next(n for n in range(len(COLOURS)) if n not in taken)
+        chosen[cell] = COLOURS[number[cell]]
+    return chosen
+
+
+def paint(nuclei: np.ndarray, cells: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """Return a picture: each cell in a light colour, its nucleus in the same, dark."""
-    colours = np.array([(1, 1, 1), *(COLOURS[i % len(COLOURS)] for i in range(int(cells.max())))])
     light = 0.45 * colours + 0.55
-    light[0] = 1
     return np.where((nuclei > 0)[..., np.newaxis], colours[nuclei], light[cells])
 
 
@@ -46,6 +58,7 @@ def outline(axis: Any, labels: np.ndarray, colour: str, width: float) -> None:
 
 def expansion(nuclei: np.ndarray) -> None:
     """Draw the three rules side by side."""
+    colours = colours_of(nuclei)
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5))
     for axis, (name, grow) in zip(
         axes,
@@ -57,7 +70,7 @@ def expansion(nuclei: np.ndarray) -> None:
         strict=True,
     ):
         cells = grow(nuclei, DISTANCE)
-        axis.imshow(paint(nuclei, cells), interpolation="nearest")
+        axis.imshow(paint(nuclei, cells, colours), interpolation="nearest")
         outline(axis, cells, "black", 0.7)
         axis.set_title(name)
     figure.tight_layout()
@@ -66,13 +79,13 @@ def expansion(nuclei: np.ndarray) -> None:
 
 def compartments(nuclei: np.ndarray) -> None:
     """Draw what belongs to nucleus, ring and cell."""
-    cells = expand_sequential(nuclei, 2)
+    cells, colours = expand_sequential(nuclei, 2), colours_of(nuclei)
     ring = np.where(nuclei > 0, 0, cells)
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5))
     for axis, name, part in zip(
         axes, ("nucleus", "ring", "cell"), (nuclei, ring, cells), strict=True
     ):
-        axis.imshow(paint(part, part), interpolation="nearest")
+        axis.imshow(paint(part, part, colours), interpolation="nearest")
         outline(axis, cells, "0.6", 0.5)
         axis.set_title(name)
     figure.tight_layout()
@@ -82,7 +95,8 @@ def compartments(nuclei: np.ndarray) -> None:
 def main() -> None:
     """Draw everything."""
     FOLDER.mkdir(exist_ok=True)
-    nuclei = Tissue(shape=(256, 256), seed=5, density=0.65).labels(slice(110, 160), slice(100, 150))
+    slide = Tissue(shape=(256, 256), seed=5, density=0.65).labels(slice(110, 160), slice(100, 150))
+    nuclei = np.unique(slide, return_inverse=True)[1].reshape(slide.shape).astype(np.int32)
     expansion(nuclei)
     compartments(nuclei)
 
