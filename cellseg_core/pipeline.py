@@ -259,10 +259,9 @@ class Pipeline:
                 table, compensation = _compensated(
                     built.compensator, self._name_of_compensator, image, cells, table, untouched
                 )
-                if len(table) > 1 and not any(
-                    share["removed"] or share["added"]
-                    for share in compensation["channels"].values()
-                ):
+                shares = compensation["channels"].values()
+                asked = len(table) > 1 and len(untouched) < len(table.channels)
+                if asked and not any(share["removed"] or share["added"] for share in shares):
                     warnings.append(
                         "compensation changed nothing: it moves signal between cells that touch, "
                         "and hardly any do. Grow nuclei into cells with --expand."

@@ -207,3 +207,14 @@ def test_features_of_nuclei_rings_and_cells_have_one_id() -> None:
 def test_features_and_distances_that_make_no_sense_are_refused_at_once(wrong, message) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Pipeline(**wrong)
+
+
+def test_no_one_is_told_to_grow_cells_where_every_channel_was_to_be_left_alone() -> None:
+    pipeline = Pipeline(
+        segmenter=Boxes(),
+        nuclear_diameter=10,
+        expand_by=1,
+        compensator="conserving",
+        compensate_except=("DAPI", "CD3"),
+    )
+    assert not pipeline.run(touching(), "DAPI").warnings
