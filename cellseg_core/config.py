@@ -245,12 +245,13 @@ class RunConfig:
         "NAME[,NAME]",
         converter=_names,
     )
-    tile: int = _option(
-        1024,
+    tile: int | None = _option(
+        None,
         "Largest edge of the part of the image that is segmented at a time. Smaller needs less "
-        "memory; the cells found are the same.",
+        "memory; the cells found are the same. Default: 1024 at the segmenter's magnification.",
         "PX",
         validator=_number(1, whole=True),
+        example="1024",
     )
     overlap: int | None = _option(
         None,

@@ -48,6 +48,8 @@ __all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
 
 DEFAULT_SEGMENTER = "watershed"
 
+_TILE = 1024
+
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how many parts of it are done, and how many there are."""
 
@@ -128,7 +130,8 @@ class Pipeline:
     min_size
         Smaller nuclei, in px, are removed. 20 is the published value.
     tile
-        Largest edge in px of the part of the image that is segmented at a time.
+        Largest edge in px of the part of the image that is segmented at a time. Default: what is
+        1024 px at the size at which the segmenter sees the image.
     overlap
         Px that neighbouring tiles share. Default: what the segmenter declares. Less than that is
         refused, since seams would show.
@@ -159,7 +162,7 @@ class Pipeline:
     features: Sequence[str] = attrs.field(default=(), validator=_are_features)
     nuclear_diameter: float | None = attrs.field(default=None, validator=_positive)
     min_size: int = attrs.field(default=20, validator=_not_negative)
-    tile: int = attrs.field(default=1024, validator=_positive)
+    tile: int | None = attrs.field(default=None, validator=_positive)
     overlap: int | None = attrs.field(default=None, validator=_not_negative)
     brightness: float = attrs.field(default=1.0, validator=_positive)
     options: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
@@ -223,8 +226,9 @@ class Pipeline:
         watch.lap("brightness")
 
         source, segmenter = adapt(built.segmenter, scaled, sample, diameter)
-        margin = margin_of(segmenter, source, self.tile, self.overlap)
-        tiles = tile_image(image.shape, self.tile, margin)
+        edge = self.tile or math.ceil(_TILE / source.factor)
+        margin = margin_of(segmenter, source, edge, self.overlap)
+        tiles = tile_image(image.shape, edge, margin)
         objects = []
         for done, tile in enumerate(tiles):
             report("segment", done, len(tiles))

@@ -58,7 +58,10 @@ class Segmenter(Protocol):
     """Finds nuclei in one tile.
 
     A segmenter that looks at the nuclear image alone may say so by an attribute
-    ``uses_membrane = False``: the user is then told when a membrane channel was named in vain.
+    ``uses_membrane = False``: the user is then told when a membrane channel was named in vain. One
+    whose result changes when the image is shifted by less than ``n`` px, as with networks that
+    shrink their input, says so by an attribute ``grid = n``: every tile then begins at a multiple
+    of ``n`` px.
     """
 
     @property

@@ -41,11 +41,23 @@ class Rescaled:
         height, width = self.source.shape
         return max(1, round(height * self.factor)), max(1, round(width * self.factor))
 
+    def window(self, box: Box, grid: int = 1) -> Box:
+        """Return the window of the rescaled image that covers ``box``, given in px of the source.
+
+        It begins at multiples of ``grid``.
+        """
+        (height, width), (full_height, full_width) = self.source.shape, self.shape
+        return Box(
+            box.y0 * full_height // height // grid * grid,
+            -(-box.y1 * full_height // height),
+            box.x0 * full_width // width // grid * grid,
+            -(-box.x1 * full_width // width),
+        )
+
     def read(self, window: Box) -> NDArray[np.float32]:
-        """Return the pixels (C, y, x) that cover ``window``, which is in px of the source."""
+        """Return the pixels (C, y, x) of ``window``, which is in px of the rescaled image."""
         if self.shape == self.source.shape:
             return self.source.read(*window.slices)
-        scaled = self._scaled(window)
         ratios = [n / m for n, m in zip(self.source.shape, self.shape, strict=True)]
         sigmas = [max(0.0, (ratio - 1) / 2) for ratio in ratios]
         # One more pixel than the interpolation reads, and the reach of the smoothing.
@@ -53,7 +65,11 @@ class Rescaled:
             math.ceil(ratio) + math.ceil(4 * sigma) + 1
             for ratio, sigma in zip(ratios, sigmas, strict=True)
         )
-        outer = window.grown(margin, self.source.shape)
+        covered = Box(
+            *(int(edge * ratios[0]) for edge in (window.y0, window.y1)),
+            *(int(edge * ratios[1]) for edge in (window.x0, window.x1)),
+        )
+        outer = covered.grown(margin, self.source.shape)
         pixels = self.source.read(*outer.slices)
         if any(sigmas):
             from scipy.ndimage import gaussian_filter
@@ -61,8 +77,8 @@ class Rescaled:
             pixels = gaussian_filter(pixels, (0, *sigmas), mode="nearest")
         for axis, (start, stop, ratio, offset, length) in enumerate(
             (
-                (scaled.y0, scaled.y1, ratios[0], outer.y0, self.source.shape[0]),
-                (scaled.x0, scaled.x1, ratios[1], outer.x0, self.source.shape[1]),
+                (window.y0, window.y1, ratios[0], outer.y0, self.source.shape[0]),
+                (window.x0, window.x1, ratios[1], outer.x0, self.source.shape[1]),
             ),
             start=1,
         ):
@@ -76,26 +92,18 @@ class Rescaled:
             pixels = (below + (above - below) * weight).astype(np.float32, copy=False)
         return pixels
 
-    def to_source(self, labels: NDArray[np.integer[Any]], window: Box) -> NDArray[np.integer[Any]]:
-        """Return ``labels``, found on ``read(window)``, at the size of the source window."""
+    def to_source(
+        self, labels: NDArray[np.integer[Any]], window: Box, box: Box
+    ) -> NDArray[np.integer[Any]]:
+        """Return ``labels``, found on ``read(window)``, as they cover ``box`` of the source."""
         if self.shape == self.source.shape:
-            return labels
-        scaled = self._scaled(window)
+            return labels[box.within(window)]
         rows, columns = (
             np.minimum(((np.arange(start, stop) + 0.5) * m / n).astype(np.int64), m - 1) - offset
             for start, stop, n, m, offset in (
-                (window.y0, window.y1, self.source.shape[0], self.shape[0], scaled.y0),
-                (window.x0, window.x1, self.source.shape[1], self.shape[1], scaled.x0),
+                (box.y0, box.y1, self.source.shape[0], self.shape[0], window.y0),
+                (box.x0, box.x1, self.source.shape[1], self.shape[1], window.x0),
             )
         )
         mapped: NDArray[np.integer[Any]] = labels[rows[:, np.newaxis], columns]
         return mapped
-
-    def _scaled(self, window: Box) -> Box:
-        (height, width), (full_height, full_width) = self.source.shape, self.shape
-        return Box(
-            window.y0 * full_height // height,
-            -(-window.y1 * full_height // height),
-            window.x0 * full_width // width,
-            -(-window.x1 * full_width // width),
-        )

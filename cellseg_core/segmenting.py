@@ -49,7 +49,11 @@ def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) 
         If the segmenter fails or breaks a rule; the message names the image and the tile.
     """
     window = tile.window
-    pixels = source.read(window)
+    # A network that halves its input several times sees a shifted image in another way; tiles
+    # that begin on its grid show it the same image.
+    grid = getattr(segmenter, "grid", 1)
+    scaled = source.window(window, grid)
+    pixels = source.read(scaled)
     where = (
         f"{name}: tile in row {tile.row + 1}, column {tile.col + 1} (rows {window.y0} to "
         f"{window.y1}, columns {window.x0} to {window.x1})"
@@ -67,7 +71,7 @@ def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) 
                 f"labels must have the size of the tile, {pixels.shape[1:]}; these have "
                 f"{found.labels.shape}"
             )
-        labels = source.to_source(found.labels, window)
+        labels = source.to_source(found.labels, scaled, window)
         return tile_objects(tile, Segmentation(labels, found.scores), source.source.shape)
     except SegmentationError as error:
         raise SegmentationError(

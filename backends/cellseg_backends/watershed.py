@@ -24,6 +24,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_backends.levels import Levels
 from cellseg_backends.peaks import label_peaks
 from cellseg_core.diameter import is_bright_field
 from cellseg_core.errors import ConfigurationError, SegmentationError
@@ -197,16 +198,16 @@ def _fit(options: WatershedSegmenter, plane: _Plane, diameter: float) -> _Fitted
         options.polarity == "auto" and is_bright_field(values)
     )
     values = _shown(values, dark_nuclei=dark_nuclei)
-    background, foreground, noise = _levels(values, by_root=not dark_nuclei)
+    levels = Levels.of(values, by_root=not dark_nuclei)
     min_contrast = options.min_contrast
     if min_contrast is None:
         min_contrast = 0.5 if dark_nuclei else 0.2
     return _Fitted(
         diameter=diameter,
         dark_nuclei=dark_nuclei,
-        background=background,
-        foreground=foreground,
-        noise=noise,
+        background=levels.background,
+        foreground=levels.foreground,
+        noise=levels.noise,
         threshold=options.threshold,
         split=options.split,
         min_contrast=min_contrast,
@@ -314,30 +315,6 @@ class _Fitted:
 def _shown(values: _Plane, *, dark_nuclei: bool) -> _Plane:
     """Return brightness as nuclei are looked for: bright, and with the dim ones lifted."""
     return np.float32(1) - values if dark_nuclei else values ** np.float32(_GAMMA)
-
-
-def _levels(values: _Plane, *, by_root: bool) -> tuple[float, float, float]:
-    """Return the brightness of background and nuclei, and the background's noise.
-
-    Otsu's threshold parts the two; in fluorescence on square roots, so that a few very bright
-    nuclei do not hide the dim ones. The background's level is the middle of the shortest interval
-    that holds half of its pixels: a mode that neither tail can pull.
-    """
-    from skimage.filters import threshold_otsu
-
-    values = np.sort(values)
-    if values[-1] - values[0] <= _TINY:
-        return float(values[0]), float(values[0]), 0.0
-    parted = float(threshold_otsu(np.sqrt(values) if by_root else values))
-    cut = int(np.searchsorted(values, parted**2 if by_root else parted, side="right"))
-    cut = min(max(cut, 1), len(values) - 1)
-    dark = values[:cut]
-    half = (len(dark) + 1) // 2
-    start = int(np.argmin(dark[half - 1 :] - dark[: len(dark) - half + 1]))
-    background = float(dark[start + half // 2])
-    below = dark[dark <= background]
-    noise = 1.4826 * (background - float(np.median(below)))
-    return background, float(np.median(values[cut:])), noise
 
 
 def _gaussian(plane: _Plane, sigma: float) -> _Plane:

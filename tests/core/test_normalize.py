@@ -102,27 +102,31 @@ def test_a_sample_is_a_regular_grid_over_the_whole() -> None:
     factor=st.floats(0.2, 4),
     shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
     window=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+    grid=st.integers(1, 40),
     seed=st.integers(0, 99),
 )
 @settings(max_examples=80, deadline=None)
-def test_a_window_of_the_rescaled_image_is_that_window_of_the_whole(factor, shape, window, seed):
+def test_a_window_of_the_rescaled_image_is_that_window_of_the_whole(
+    factor, shape, window, grid, seed
+):
     rng = np.random.default_rng(seed)
     image = Image(rng.integers(0, 1000, (1, *shape)))
     source = Rescaled(ScaledImage(image, (0,), (), Brightness.of(image, (0,))), factor)
-    whole = source.read(Box(0, shape[0], 0, shape[1]))
+    whole = source.read(Box(0, source.shape[0], 0, source.shape[1]))
     assert whole.shape[1:] == source.shape
     y0, x0 = int(window[0] * (shape[0] - 1)), int(window[1] * (shape[1] - 1))
     y1 = y0 + 1 + int(window[2] * (shape[0] - y0 - 1))
     x1 = x0 + 1 + int(window[3] * (shape[1] - x0 - 1))
     box = Box(y0, y1, x0, x1)
-    part = source.read(box)
-    top, left = y0 * source.shape[0] // shape[0], x0 * source.shape[1] // shape[1]
-    assert np.array_equal(part, whole[:, top : top + part.shape[1], left : left + part.shape[2]])
+    seen = source.window(box, grid)
+    assert seen.y0 % grid == seen.x0 % grid == 0
+    part = source.read(seen)
+    assert np.array_equal(part, whole[:, *seen.slices])
     labels = np.arange(whole[0].size).reshape(whole.shape[1:])
-    full = source.to_source(labels, Box(0, shape[0], 0, shape[1]))
-    cut = labels[top : top + part.shape[1], left : left + part.shape[2]]
+    everything = Box(0, source.shape[0], 0, source.shape[1])
+    full = source.to_source(labels, everything, Box(0, shape[0], 0, shape[1]))
     assert full.shape == shape
-    assert np.array_equal(source.to_source(cut, box), full[box.slices])
+    assert np.array_equal(source.to_source(labels[seen.slices], seen, box), full[box.slices])
 
 
 def test_rescaling_keeps_brightness_and_places() -> None:
@@ -131,7 +135,8 @@ def test_rescaling_keeps_brightness_and_places() -> None:
     image = Image(pixels)
     scaled = ScaledImage(image, (0,), (), Brightness.of(image, (0,)))
     for factor in (0.5, 2.5):
-        whole = Rescaled(scaled, factor).read(Box(0, 100, 0, 80))[0]
+        source = Rescaled(scaled, factor)
+        whole = source.read(Box(0, source.shape[0], 0, source.shape[1]))[0]
         y, x = ((axis.mean() + 0.5) / factor for axis in np.nonzero(whole > 0.5))
         assert (y, x) == pytest.approx((50, 30), abs=0.3)
         assert whole.mean() == pytest.approx(scaled.read().mean(), rel=0.05)
