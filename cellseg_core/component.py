@@ -24,9 +24,9 @@ def _check_name(_: object, __: object, value: str) -> None:
         )
 
 
-def _check_factory(_: object, __: object, value: str) -> None:
+def _check_factory(_: object, attribute: attrs.Attribute[str], value: str) -> None:
     if not _FACTORY.fullmatch(str(value)):
-        raise ValueError(f"a factory reads 'package.module:Class'; got {value!r}")
+        raise ValueError(f"a {attribute.name} reads 'package.module:Class'; got {value!r}")
 
 
 def _one_line(text: str) -> str:
@@ -57,6 +57,9 @@ class Component:
     patterns
         For readers: shell patterns of the file names they read, such as ``"*.tif"``; the longest
         that fits decides between readers. A pattern that ends in ``/`` fits folders.
+    trainer
+        For segmenters that ``cellseg train`` can train: where the class that does it is, as
+        ``factory``; see :class:`~cellseg_core.protocols.Trainer`.
     """
 
     name: str = attrs.field(validator=_check_name)
@@ -65,3 +68,6 @@ class Component:
     requires: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     install: str = ""
     patterns: tuple[str, ...] = attrs.field(default=(), converter=_strings)
+    trainer: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_check_factory)
+    )

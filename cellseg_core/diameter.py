@@ -76,15 +76,19 @@ def is_bright_field(values: NDArray[np.floating]) -> bool:
     """Return True for dark nuclei on a bright background, False for fluorescence.
 
     In stained tissue most pixels are bright; either even the darkest let light through, or the
-    dark ones are the tail of the distribution. ``values`` in [0, 1], of any shape, not empty.
+    dark ones are the tail of the distribution; and values reach at least half as far below the
+    middle as above it, unlike those of sparse nuclei over a camera's offset. (In the 2018 Data
+    Science Bowl they reach 1.0 times as far at least where stained, 0.22 times at most in
+    fluorescence.) ``values`` in [0, 1], of any shape, not empty.
 
     >>> is_bright_field(np.array([0.3, 0.8, 0.85, 0.9, 0.9]))
     True
     """
-    low, middle, high = np.quantile(values, (0.005, 0.5, 0.995))
+    lowest, low, middle, high, highest = np.quantile(values, (0.0005, 0.005, 0.5, 0.995, 0.9995))
     mostly_bright = middle > 0.5 * high
     dark_tail = low > 0.25 * high or middle - low > 0.6 * (high - low)
-    return bool(mostly_bright and dark_tail and high - low > 0.02)
+    falls = middle - lowest > 0.5 * (highest - middle)
+    return bool(mostly_bright and dark_tail and falls and high - low > 0.02)
 
 
 def _crops(plane: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -81,18 +81,35 @@ class Registered:
         ComponentError
             If its code cannot be imported; the message names the distribution.
         """
+        return self._imported(self.component.factory)
+
+    def load_trainer(self) -> Any:
+        """Import and return the class that trains the component.
+
+        Raises
+        ------
+        ComponentError
+            If it has none, or its code cannot be imported.
+        MissingPackageError
+            If a package that the component needs is absent or of the wrong version.
+        """
+        if self.component.trainer is None:
+            raise ComponentError(f"{self.kind} {self.name!r} cannot be trained.")
+        return self._imported(self.component.trainer)
+
+    def _imported(self, place: str) -> Any:
         missing = self.missing()
         install = self.component.install
         if missing is not None and self.component.requires:
             remedy = f" Install it with: {install}" if install else ""
             raise MissingPackageError(f"{self.kind} {self.name!r} {missing}.{remedy}")
-        module, _, attribute = self.component.factory.partition(":")
+        module, _, attribute = place.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
         except Exception as error:
             raise ComponentError(
                 f"{self.kind} {self.name!r} of {self.origin} is broken: importing "
-                f"{self.component.factory} failed ({_say(error)}). Update or reinstall "
+                f"{place} failed ({_say(error)}). Update or reinstall "
                 f"{self.origin}, or report it to its authors."
             ) from error
 
@@ -181,29 +198,58 @@ class Plugins:
             If an option has a value that it does not accept.
         """
         entry = self.find(kind, name)
-        factory = entry.load()
-        options = dict(options or {})
-        accepted = inspect.signature(factory).parameters
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
-        for option in options:
-            if option not in accepted and not takes_any:
-                raise ComponentError(
-                    f"{kind} {name!r} has no option {option!r}; {nearest(option, accepted)}."
-                )
-        try:
-            return factory(**options)
-        except CellsegError:
-            raise
-        except (TypeError, ValueError) as error:
-            given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-            raise ConfigurationError(
-                f"{kind} {name!r} does not accept {given or 'its defaults'}: {error}"
-            ) from error
-        except Exception as error:
+        return _construct(entry, entry.load(), f"{kind} {name!r}", options or {})
+
+    def build_trainer(self, name: str, options: Mapping[str, Any] | None = None) -> Any:
+        """Return the :class:`~cellseg_core.protocols.Trainer` of a segmenter.
+
+        Raises
+        ------
+        ComponentError
+            If the segmenter is unknown, cannot be trained, is broken, or its trainer has no such
+            option.
+        MissingPackageError
+            If a package that it needs is absent; the message has the command that installs it.
+        ConfigurationError
+            If an option has a value that it does not accept.
+        """
+        entry = self.find("segmenter", name)
+        if entry.component.trainer is None:
+            able = [e.name for e in self.of_kind("segmenter") if e.component.trainer is not None]
             raise ComponentError(
-                f"{kind} {name!r} of {entry.origin} is broken: building it failed ({_say(error)})."
-                f" Update or reinstall {entry.origin}, or report it to its authors."
-            ) from error
+                f"segmenter {name!r} cannot be trained. "
+                + (
+                    f"Those that can: {', '.join(able)}; choose one with --segmenter."
+                    if able
+                    else "None of those installed can."
+                )
+            )
+        what = f"the trainer of segmenter {name!r}"
+        return _construct(entry, entry.load_trainer(), what, options or {})
+
+
+def _construct(entry: Registered, factory: Any, what: str, given: Mapping[str, Any]) -> Any:
+    """Return what ``factory`` makes of the options; ``what`` is its name in messages."""
+    options = dict(given)
+    accepted = inspect.signature(factory).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+    for option in options:
+        if option not in accepted and not takes_any:
+            raise ComponentError(f"{what} has no option {option!r}; {nearest(option, accepted)}.")
+    try:
+        return factory(**options)
+    except CellsegError:
+        raise
+    except (TypeError, ValueError) as error:
+        told = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        raise ConfigurationError(
+            f"{what} does not accept {told or 'its defaults'}: {error}"
+        ) from error
+    except Exception as error:
+        raise ComponentError(
+            f"{what} of {entry.origin} is broken: building it failed ({_say(error)})."
+            f" Update or reinstall {entry.origin}, or report it to its authors."
+        ) from error
 
 
 def load_plugins(entries: Iterable[EntryPoint] | None = None) -> Plugins:

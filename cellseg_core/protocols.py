@@ -18,17 +18,21 @@ from cellseg_core.image import Image
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
+    from cellseg_core.training_set import TrainingSet
 
 __all__ = [
     "AdaptiveSegmenter",
     "Compensation",
     "Compensator",
     "Expander",
+    "Exportable",
     "ImageCompensator",
     "Labels",
     "Reader",
     "Segmentation",
     "Segmenter",
+    "Trainer",
+    "TrainingReporter",
     "Writer",
 ]
 
@@ -108,6 +112,18 @@ class AdaptiveSegmenter(Segmenter, Protocol):
 
 
 @runtime_checkable
+class Exportable(Protocol):
+    """A segmenter whose model other programs can use: ``cellseg export`` calls this."""
+
+    def export(self, folder: Path) -> Sequence[Path]:
+        """Write the model into ``folder``, which is made if need be, and return the files.
+
+        One of them tells a reader what goes in, what comes out, and how images are prepared.
+        """
+        ...
+
+
+@runtime_checkable
 class Expander(Protocol):
     """Grows nuclei into cells. Built with ``distance``, in px, and its own options."""
 
@@ -179,4 +195,40 @@ class Writer(Protocol):
 
     def write(self, result: Result, folder: Path) -> Sequence[Path]:
         """Write into ``folder``, which exists, and return the files written."""
+        ...
+
+
+class TrainingReporter(Protocol):
+    """Tells the user how far a training is."""
+
+    def say(self, text: str) -> None:
+        """Show one line that is worth knowing."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Show a warning."""
+        ...
+
+    def progress(self, doing: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        """Show how far one part of the work is, such as ``"training"``, and current figures."""
+        ...
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """Trains a segmenter on images and label masks.
+
+    A segmenter's :class:`~cellseg_core.component.Component` names its trainer. It is built from
+    its options, of which every trainer has ``steps`` and ``seed``.
+    """
+
+    def train(
+        self, dataset: TrainingSet, folder: Path, report: TrainingReporter, *, fresh: bool = False
+    ) -> Mapping[str, Any]:
+        """Train, and write into ``folder``, which exists, what the segmenter loads.
+
+        A training that was interrupted goes on from where it was, unless ``fresh``. Returns plain
+        numbers and texts for the record; ``"accuracy"`` has, for each group of validation images
+        and for ``"all"``, a mapping with ``images``, ``nuclei``, ``mAP`` and ``AP50``.
+        """
         ...

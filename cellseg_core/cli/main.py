@@ -15,7 +15,9 @@ __all__ = ["main"]
 _COMMANDS = {
     "run": "Find and measure the cells of images: the main job.",
     "demo": "Try it: simulate a tissue and run the default pipeline on it.",
+    "train": "Train a segmenter on your own images and masks, or fine-tune it.",
     "info": "Show what is in an image: size, channels, pixel size, nuclear diameter.",
+    "export": "Write a segmenter's network for other programs, as ONNX files.",
     "plugins": "List every segmenter, expander, compensator, reader and writer.",
     "init": "Write a commented file with every setting, for `cellseg run --config`.",
 }

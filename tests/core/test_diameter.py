@@ -83,6 +83,10 @@ def test_tells_bright_field_from_fluorescence() -> None:
     assert not is_bright_field(plane)
     assert is_bright_field(0.95 - 0.8 * plane)
     assert not is_bright_field(np.zeros(10))
+    noise = np.random.default_rng(0).normal(0.05, 0.01, plane.shape)
+    sparse = noise.clip(0, 1)
+    sparse[:4, :40] = 0.6
+    assert not is_bright_field(sparse), "a camera's offset is not a bright background"
 
 
 @pytest.mark.data

@@ -38,7 +38,7 @@ def slide() -> Image:
 
 @pytest.fixture(scope="module")
 def whole(slide: Image) -> Labels:
-    labels = Pipeline(tile=WHOLE, nuclear_diameter=12).run(slide).nuclei
+    labels = Pipeline(segmenter="watershed", tile=WHOLE, nuclear_diameter=12).run(slide).nuclei
     assert labels.max() > 9000
     return labels
 
@@ -46,10 +46,12 @@ def whole(slide: Image) -> Labels:
 @pytest.mark.slow
 @pytest.mark.parametrize(("tile", "extra"), [(128, 0), (200, 17), (333, 0), (1000, 61)])
 def test_a_simulated_slide(slide: Image, whole: Labels, tile: int, extra: int) -> None:
-    result = Pipeline(tile=tile, nuclear_diameter=12).run(slide)
+    result = Pipeline(segmenter="watershed", tile=tile, nuclear_diameter=12).run(slide)
     if extra:
         overlap = result.facts["overlap_px"] + extra
-        result = Pipeline(tile=tile, overlap=overlap, nuclear_diameter=12).run(slide)
+        result = Pipeline(
+            segmenter="watershed", tile=tile, overlap=overlap, nuclear_diameter=12
+        ).run(slide)
     assert_same(whole, result.nuclei)
 
 
@@ -67,7 +69,9 @@ def test_a_simulated_slide(slide: Image, whole: Labels, tile: int, extra: int) -
 def test_real_images(data_dir: Path, path: str, nuclear, diameter: float, tile: int) -> None:
     image = read_image(data_dir / path)
     one, tiles = (
-        Pipeline(tile=size, nuclear_diameter=diameter).run(image, nuclear).nuclei
+        Pipeline(segmenter="watershed", tile=size, nuclear_diameter=diameter)
+        .run(image, nuclear)
+        .nuclei
         for size in (WHOLE, tile)
     )
     assert one.max() > 20
@@ -80,7 +84,8 @@ def test_every_size_of_image_works(shape: tuple[int, int]) -> None:
     tissue = simulate_tissue((300, 131), seed=2, channels=("DAPI",))
     image = Image(np.asarray(tissue.image.pixels)[:, : shape[0], : shape[1]])
     one, tiled = (
-        Pipeline(tile=size, nuclear_diameter=12).run(image).nuclei for size in (WHOLE, 64)
+        Pipeline(segmenter="watershed", tile=size, nuclear_diameter=12).run(image).nuclei
+        for size in (WHOLE, 64)
     )
     assert one.shape == tiled.shape == shape
     assert abs(int(one.max()) - int(tiled.max())) <= 1
@@ -88,5 +93,8 @@ def test_every_size_of_image_works(shape: tuple[int, int]) -> None:
 
 def test_the_same_input_gives_the_same_bytes(slide: Image) -> None:
     part = Image(np.asarray(slide.pixels)[:, :300, :300])
-    one, two = (Pipeline(tile=128, nuclear_diameter=12).run(part).nuclei for _ in range(2))
+    one, two = (
+        Pipeline(segmenter="watershed", tile=128, nuclear_diameter=12).run(part).nuclei
+        for _ in range(2)
+    )
     assert one.tobytes() == two.tobytes()

@@ -1,0 +1,59 @@
+"""What the tests of the Mask R-CNN's parts share: a tiny network, and discs to find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from cellseg_backends.maskrcnn.dataset import TrainingImage
+from cellseg_backends.maskrcnn.presets import Preset
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Preset:
+    """Return a network of a few thousand weights, with all parts that the large ones have."""
+    return Preset(
+        name="tiny",
+        widths=(8, 8, 8, 8, 8),
+        depths=(1, 1, 1, 1, 1),
+        pyramid=8,
+        box_units=16,
+        mask_channels=8,
+        mask_convs=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def discs() -> Callable[..., TrainingImage]:
+    """Return a function that draws a training image of discs on a jittered grid."""
+
+    def draw(
+        side: int = 96,
+        count: int = 9,
+        diameter: float = 16.0,
+        seed: int = 0,
+        group: str = "",
+        bright_field: bool = False,
+    ) -> TrainingImage:
+        rng = np.random.default_rng(seed)
+        labels = np.zeros((side, side), np.int32)
+        y, x = np.mgrid[:side, :side] + 0.5
+        edge = max(1, int(np.ceil(np.sqrt(count))))
+        for number in range(count):
+            place = (np.array(divmod(number, edge)) + 0.5) * side / edge
+            row, column = place + rng.uniform(-2, 2, 2)
+            disc = (y - row) ** 2 + (x - column) ** 2 <= (diameter / 2) ** 2
+            labels[disc & (labels == 0)] = number + 1
+        plane = (labels > 0) + rng.normal(0, 0.05, labels.shape)
+        return TrainingImage(
+            name=f"discs {seed}",
+            group=group,
+            plane=plane.astype(np.float32),
+            labels=labels,
+            diameter=diameter,
+            bright_field=bright_field,
+        )
+
+    return draw
