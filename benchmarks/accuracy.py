@@ -4,7 +4,7 @@ Each image is a data set of its own: brightness and, unless --true-diameter is g
 diameter come from the image. Prints mAP (IoU 0.5 to 0.95, the Bowl's definition) and AP at 0.5 and
 0.75 by kind of image, and how near the estimated diameters are.
 
-    python benchmarks/accuracy.py [--split val] [--segmenters watershed] [--true-diameter]
+    python benchmarks/accuracy.py [--split val] [--segmenters maskrcnn,watershed] [--true-diameter]
                                   [--data FOLDER] [--json FILE]
 
 The data folder (default: CELLSEG_TEST_DATA, or ../shared/data) holds dsb2018/ with images/, masks/
@@ -57,7 +57,7 @@ def main() -> None:
     """Score every segmenter, print a table, and write JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--split", default="val")
-    parser.add_argument("--segmenters", default="watershed")
+    parser.add_argument("--segmenters", default="maskrcnn,watershed")
     parser.add_argument("--true-diameter", action="store_true")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--json", type=Path)

@@ -119,7 +119,8 @@ def main() -> None:
             "doubled_at_seams": int(extra.size),
         }
         print(
-            f"  the same: {table[tile]['same']:.3%}; at seams lost {lost.size}, doubled {extra.size}"
+            f"  the same: {table[tile]['same']:.3%}; "
+            f"at seams lost {lost.size}, doubled {extra.size}"
         )
     if options.json:
         report = {

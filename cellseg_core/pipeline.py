@@ -46,7 +46,7 @@ from cellseg_core.tiling import tile_image
 
 __all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
 
-DEFAULT_SEGMENTER = "watershed"
+DEFAULT_SEGMENTER = "maskrcnn"
 
 _TILE = 1024
 

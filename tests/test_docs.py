@@ -59,14 +59,17 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_options_in_the_documentation_exist() -> None:
-    from cellseg_core.cli import run
+    from cellseg_core.cli import run, train
 
-    known = {option for parameter in run.command.params for option in parameter.opts}
-    for file in ("README.md", "docs/cells.md"):
-        text = "\n".join(blocks("console", file))
-        used = set(re.findall(r"(?<= )--[a-z-]+", "\n".join(re.findall(r"cellseg run .*", text))))
-        assert used
-        assert used <= known
+    seen = set()
+    for name, module in (("run", run), ("train", train)):
+        known = {option for parameter in module.command.params for option in parameter.opts}
+        for file in ("README.md", "docs/cells.md", "docs/nuclei.md"):
+            lines = re.findall(rf"cellseg {name} .*", "\n".join(blocks("console", file)))
+            used = set(re.findall(r"(?<= )--[a-z-]+", "\n".join(lines)))
+            assert used <= known
+            seen |= used
+    assert seen
 
 
 def test_the_page_on_cells_explains_every_column_in_its_order() -> None:

@@ -1,8 +1,8 @@
 """Random variation of training crops: where and how large, how bright, how sharp, how crowded.
 
 The published recipe (contrast, brightness, blur, independent zoom of both axes, flips, rotation)
-and more: illumination, haze, noise, coarse pixels, nuclei of different brightness beside each other, and a second
-set of nuclei laid among the first, so that more of them touch. Brightness is in contrast
+and more: illumination, haze, noise, coarse pixels, nuclei of different brightness beside each other,
+and a second set of nuclei laid among the first, so that more of them touch. Brightness is in contrast
 (:mod:`~cellseg_backends.maskrcnn.contrast`): background 0, typical nuclei 1.
 """
 
@@ -27,7 +27,8 @@ class Augmentation:
     Parameters
     ----------
     scale
-        Nuclei are up to this factor larger or smaller than the native diameter.
+        Nuclei are mostly within this factor of the native diameter, and always within its 1.4th
+        power.
     far_scale
         The factor for one crop in twelve, as when a diameter was badly estimated.
     zoom

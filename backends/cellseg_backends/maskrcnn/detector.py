@@ -180,7 +180,7 @@ class Detector:
     def _in_batches(
         function: Callable[..., Any], maps: list[Any], boxes: NDArray[np.float32]
     ) -> list[NDArray[np.float32]]:
-        """Return the outputs for all boxes, which go through the function a fixed number at a time."""
+        """Return the outputs for all boxes, which go through a fixed number at a time."""
         from keras import ops
 
         results = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras import initializers, layers
 
@@ -20,7 +18,7 @@ MASK_MARGIN = 0.125
 
 
 def box_head(preset: Preset) -> keras.Model:
-    """Return the model: features (R, 7, 7, C) to the logit of a nucleus (R, 1) and deltas (R, 4)."""
+    """Return the model: features (R, 7, 7, C) to logits of a nucleus (R, 1) and deltas (R, 4)."""
     features = keras.Input((BOX_CELLS, BOX_CELLS, preset.pyramid))
     x = layers.Flatten()(features)
     x = layers.Dense(preset.box_units, activation="relu", name="box_common1")(x)

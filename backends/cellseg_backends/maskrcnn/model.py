@@ -174,14 +174,7 @@ class TrainingModel(keras.Model):
         losses["mask_iou"] = ops.sum(reached * weight) / ops.maximum(ops.sum(weight), 1.0)
         return losses
 
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any) -> Any:  # noqa: ARG002
         """Return the weighted sum of the losses in ``y_pred``, what :meth:`call` returned."""
         a = self._class_weight
         return (
@@ -192,6 +185,6 @@ class TrainingModel(keras.Model):
             + 0.5 * y_pred["quality"]
         )
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:  # noqa: ARG002
         """Return the losses by name, and their weighted sum as ``loss``."""
         return {**y_pred, "loss": self.compute_loss(y_pred=y_pred)}

@@ -1,4 +1,4 @@
-"""From the network's outputs to nuclei: suppression, pooling, drawing, and the whole detector."""
+"""From the network's outputs to nuclei: suppression, drawing, and the whole detector."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras import ops
 from scipy.ndimage import map_coordinates
 
 from cellseg_backends.maskrcnn.anchors import SIZES, STRIDES
-from cellseg_backends.maskrcnn.detection_kernels import draw, pool, suppress
+from cellseg_backends.maskrcnn.detection_kernels import draw, suppress
 from cellseg_backends.maskrcnn.detector import Detector, Thresholds
 from cellseg_backends.maskrcnn.heads import MASK_MARGIN, MASK_SIZE
 from cellseg_backends.maskrcnn.model import MaskRCNN
@@ -109,49 +109,6 @@ class TestSuppress:
         keep = suppress(boxes, order, 0.7, CELL)
         assert time.process_time() - start < 1
         assert 0 < np.count_nonzero(keep) < len(boxes)
-
-
-class TestPool:
-    def pooled(
-        self, boxes: list[list[float]], scores: list[float], views: int = 4
-    ) -> tuple[np.ndarray, np.ndarray]:
-        rows, values = np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
-        return pool(rows, values, np.argsort(-values, kind="stable"), 0.6, views)
-
-    def test_what_all_views_show_keeps_its_mean_score_and_weighted_box(self) -> None:
-        boxes, scores = self.pooled(
-            [[0, 0, 10, 10], [1, 0, 11, 10], [0, 1, 10, 11], [0, 0, 10, 10]], [0.9, 0.3, 0.5, 0.7]
-        )
-        np.testing.assert_allclose(scores, [0.6], rtol=1e-5)
-        np.testing.assert_allclose(
-            boxes, [[0.3 / 2.4, 0.5 / 2.4, 10 + 0.3 / 2.4, 10 + 0.5 / 2.4]], rtol=1e-5
-        )
-
-    def test_what_one_view_shows_counts_a_share(self) -> None:
-        boxes, scores = self.pooled([[0, 0, 10, 10], [50, 50, 60, 60]], [0.8, 0.4])
-        np.testing.assert_allclose(scores, [0.2, 0.1], rtol=1e-5)
-        np.testing.assert_allclose(boxes, [[0, 0, 10, 10], [50, 50, 60, 60]])
-
-    def test_scores_end_at_one(self) -> None:
-        _, scores = self.pooled([[0, 0, 10, 10]] * 9, [0.9] * 9)
-        np.testing.assert_array_equal(scores, [1])
-
-    def test_without_boxes_gives_none(self) -> None:
-        boxes, scores = self.pooled([], [])
-        assert boxes.shape == (0, 4)
-        assert scores.shape == (0,)
-
-    def test_the_order_of_the_boxes_does_not_matter(self) -> None:
-        rng = np.random.default_rng(0)
-        corner = rng.uniform(0, 60, (80, 2))
-        boxes = np.concatenate([corner, corner + rng.uniform(10, 20, (80, 2))], 1)
-        boxes = boxes.astype(np.float32)
-        scores = rng.permutation(80).astype(np.float32) / 80
-        expected = pool(boxes, scores, np.argsort(-scores), 0.4, 4)
-        mixed = rng.permutation(80)
-        found = pool(boxes[mixed], scores[mixed], np.argsort(-scores[mixed]), 0.4, 4)
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def drawn_slowly(
@@ -385,6 +342,13 @@ class TestDetector:
         plane, truth = marked((96, 96), PLACES)
         check(detector.find(plane, Thresholds(score=0.94)), truth)
         check(detector.find(plane, Thresholds(score=0.96)), np.zeros_like(truth))
+
+    @pytest.mark.parametrize("views", [1, 4])
+    def test_more_views_do_not_make_scores_higher(self, views: int) -> None:
+        plane, truth = marked((96, 96), PLACES)
+        unsure = Detector(MarkedDiscs(0.35))
+        check(unsure.find(plane, Thresholds(score=0.34), views), truth)
+        check(unsure.find(plane, Thresholds(score=0.36), views), np.zeros_like(truth))
 
     def test_masks_end_at_the_image(self, detector: Detector) -> None:
         # Discs that reach into what the image is filled up with. Their boxes end at the image, and
