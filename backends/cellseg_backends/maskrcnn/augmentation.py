@@ -1,9 +1,9 @@
 """Random variation of training crops: where and how large, how bright, how sharp, how crowded.
 
 The published recipe (contrast, brightness, blur, independent zoom of both axes, flips, rotation)
-and more: illumination, haze, noise, coarse pixels, nuclei of different brightness beside each other,
-and a second set of nuclei laid among the first, so that more of them touch. Brightness is in contrast
-(:mod:`~cellseg_backends.maskrcnn.contrast`): background 0, typical nuclei 1.
+and more: illumination, haze, noise, coarse pixels, nuclei of different brightness beside each
+other, and a second set of nuclei laid among the first, so that more of them touch. Brightness is
+in contrast (:mod:`~cellseg_backends.maskrcnn.contrast`): background 0, typical nuclei 1.
 """
 
 from __future__ import annotations
