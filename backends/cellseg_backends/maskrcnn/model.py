@@ -11,6 +11,7 @@ from keras import ops
 
 from cellseg_backends.maskrcnn import boxes as box
 from cellseg_backends.maskrcnn.anchors import anchors
+from cellseg_backends.maskrcnn.dense import dense_head, dense_loss
 from cellseg_backends.maskrcnn.heads import (
     BOX_CELLS,
     MASK_CELLS,
@@ -109,6 +110,7 @@ class TrainingModel(keras.Model):
     ) -> None:
         super().__init__(name="training")
         self.first, self.box_head, self.mask_head = network.parts
+        self.dense_head = dense_head(network.preset.pyramid)
         self._class_weight = class_weight
         self._positive, self._negative, self._proposals = positive, negative, proposals
 
@@ -126,6 +128,7 @@ class TrainingModel(keras.Model):
         losses = {
             "proposal_class": focal(logits, found, decided),
             "proposal_box": smooth_l1(deltas, box.encode(matched, references), found),
+            "dense": dense_loss(self.dense_head(maps[0]), batch["labels"]),
         }
 
         _, best = ops.top_k(ops.stop_gradient(logits), self._proposals)
@@ -182,6 +185,7 @@ class TrainingModel(keras.Model):
             + y_pred["proposal_box"]
             + y_pred["box"]
             + y_pred["mask"]
+            + y_pred["dense"]
             + 0.5 * y_pred["quality"]
         )
 

@@ -95,6 +95,11 @@ class Training:
             for name, variable in self.variables.items()
         }
 
+    def _others(self) -> list[Any]:
+        """Return the variables that serve in training only."""
+        own = {id(variable) for variable in self.variables.values()}
+        return [v for v in self.model.variables if id(v) not in own]
+
     def run(
         self,
         until: int,
@@ -142,8 +147,8 @@ class Training:
         }
         state |= {f"weight {name}": value for name, value in self.weights().items()}
         state |= {f"average {name}": value for name, value in self.average.items()}
-        for number, variable in enumerate(self.model.optimizer.variables):
-            state[f"optimizer {number}"] = _array(variable)
+        for number, variable in enumerate([*self.model.optimizer.variables, *self._others()]):
+            state[f"other {number}"] = _array(variable)
         part = path.with_name(path.name + ".part")
         try:
             with part.open("wb") as file:
@@ -162,18 +167,18 @@ class Training:
         WeightsError
             If it is damaged, or of another network.
         """
-        optimizer = self.model.optimizer.variables
+        others = [*self.model.optimizer.variables, *self._others()]
         try:
             # np.load leaves a file open that it cannot read.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as state:
                 step = int(state["step"])
                 weights = {name: state[f"weight {name}"] for name in self.variables}
                 average = {name: state[f"average {name}"] for name in self.variables}
-                moments = [state[f"optimizer {number}"] for number in range(len(optimizer))]
+                values = [state[f"other {number}"] for number in range(len(others))]
         except _DAMAGE as error:
             raise _damaged(path, error) from error
-        found = [*weights.values(), *moments]
-        for variable, value in zip([*self.variables.values(), *optimizer], found, strict=True):
+        found = [*weights.values(), *values]
+        for variable, value in zip([*self.variables.values(), *others], found, strict=True):
             if tuple(variable.shape) != value.shape:
                 raise WeightsError(
                     f"{path} is of another network: {variable.path} has the shape "

@@ -19,7 +19,9 @@ from cellseg_backends.maskrcnn.model import MaskRCNN, TrainingModel
 from cellseg_backends.maskrcnn.presets import Preset
 
 Batch = dict[str, np.ndarray]
-LOSSES = {"proposal_class", "proposal_box", "class", "box", "mask", "quality", "mask_iou"}
+LOSSES = {
+    *("proposal_class", "proposal_box", "dense", "class", "box", "mask", "quality", "mask_iou")
+}
 
 
 def training_model(preset: Preset, precision: str = "float32", **options: Any) -> TrainingModel:
@@ -109,6 +111,7 @@ class TestLosses:
                 + parts["proposal_box"]
                 + parts["box"]
                 + parts["mask"]
+                + parts["dense"]
                 + 0.5 * parts["quality"]
             )
             assert float(model.compute_loss(y_pred=parts)) == expected
@@ -188,7 +191,7 @@ class TestTraining:
         assert set(losses[0]) == LOSSES | {"loss"}
         assert all(np.isfinite(list(one.values())).all() for one in losses)
         assert losses[-1]["loss"] < 0.7 * losses[0]["loss"]
-        for name in ("proposal_class", "class", "mask"):
+        for name in ("proposal_class", "dense", "class", "mask"):
             assert losses[-1][name] < losses[0][name]
         assert losses[-1]["mask_iou"] > losses[0]["mask_iou"]
 
