@@ -78,34 +78,10 @@ class Detector:
     """
 
     def __init__(self, network: Any) -> None:
-        from keras import ops
-
-        from cellseg_backends.maskrcnn.boxes import decode
         from cellseg_backends.maskrcnn.compiled_call import compiled
-        from cellseg_backends.maskrcnn.heads import BOX_CELLS, MASK_CELLS
-        from cellseg_backends.maskrcnn.roi_align import roi_align
-        from cellseg_backends.maskrcnn.targets import grown
+        from cellseg_backends.maskrcnn.stages import stages
 
-        first, box_head, mask_head = network.parts
-
-        def look(image: Any) -> Any:
-            return first(image, training=False)
-
-        def boxes(*arguments: Any) -> Any:
-            *maps, proposals = arguments
-            features = roi_align(maps, proposals[None], BOX_CELLS)[0]
-            logit, deltas = box_head(features, training=False)
-            return ops.sigmoid(logit[:, 0]), decode(deltas, proposals)
-
-        def masks(*arguments: Any) -> Any:
-            *maps, found = arguments
-            windows = grown(found)
-            logits, quality = mask_head(
-                roi_align(maps, windows[None], MASK_CELLS)[0], training=False
-            )
-            return logits, ops.sigmoid(quality[:, 0]), windows
-
-        self._look, self._boxes, self._masks = compiled(look), compiled(boxes), compiled(masks)
+        self._look, self._boxes, self._masks = map(compiled, stages(network))
 
     def find(self, plane: _Plane, thresholds: Thresholds, views: int = 1) -> Segmentation:
         """Return the nuclei of ``plane`` (Y, X) as the network sees it, and their confidence.

@@ -107,33 +107,14 @@ def _check_tools() -> None:
 
 
 def _graphs(weights: Path, description: Description) -> list[_Graph]:
-    from keras import ops
-
-    from cellseg_backends.maskrcnn.boxes import decode
-    from cellseg_backends.maskrcnn.heads import BOX_CELLS, MASK_CELLS, MASK_SIZE
+    from cellseg_backends.maskrcnn.heads import MASK_SIZE
     from cellseg_backends.maskrcnn.model import MaskRCNN
     from cellseg_backends.maskrcnn.presets import preset
-    from cellseg_backends.maskrcnn.roi_align import roi_align
-    from cellseg_backends.maskrcnn.targets import grown
+    from cellseg_backends.maskrcnn.stages import stages
 
     network = MaskRCNN(preset(description.preset), "float32")
     load_weights(weights, network.weights())
-    first, box_head, mask_head = network.parts
-
-    def look(image: Any) -> Any:
-        return first(image, training=False)
-
-    def judge(*arguments: Any) -> Any:
-        *maps, proposals = arguments
-        logit, deltas = box_head(roi_align(maps, proposals[None], BOX_CELLS)[0], training=False)
-        return ops.sigmoid(logit[:, 0]), decode(deltas, proposals)
-
-    def draw(*arguments: Any) -> Any:
-        *maps, boxes = arguments
-        windows = grown(boxes)
-        logits, quality = mask_head(roi_align(maps, windows[None], MASK_CELLS)[0], training=False)
-        return logits, ops.sigmoid(quality[:, 0]), windows
-
+    look, judge, draw = stages(network)
     channels = network.preset.pyramid
     maps: dict[str, tuple[int | str, ...]] = {
         name: (1, f"height/{name[3:]}", f"width/{name[3:]}", channels) for name in _MAPS

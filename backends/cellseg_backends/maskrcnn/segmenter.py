@@ -88,7 +88,7 @@ class MaskRCNNSegmenter:
         training images.
     quality
         ``"high"`` looks at every tile four times, mirrored, and averages: a little more accurate,
-        four times slower.
+        and up to four times slower.
     precision
         ``"auto"`` computes in half precision (``"bfloat16"``) where the processor has it and it
         finds the same, otherwise in ``"float32"``.
