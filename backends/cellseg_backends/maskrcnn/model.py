@@ -95,8 +95,6 @@ class TrainingModel(keras.Model):
         Weight of the two classification losses; the published recipe has 0.5.
     positive, negative
         Regions of each image that the second stage is trained on.
-    proposals
-        Best proposals of each image that regions are chosen from.
     """
 
     def __init__(
@@ -106,13 +104,12 @@ class TrainingModel(keras.Model):
         class_weight: float = 0.5,
         positive: int = 28,
         negative: int = 20,
-        proposals: int = 384,
     ) -> None:
         super().__init__(name="training")
         self.first, self.box_head, self.mask_head = network.parts
         self.dense_head = dense_head(network.preset.pyramid)
         self._class_weight = class_weight
-        self._positive, self._negative, self._proposals = positive, negative, proposals
+        self._positive, self._negative = positive, negative
 
     def call(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the losses, each one number."""
@@ -131,7 +128,9 @@ class TrainingModel(keras.Model):
             "dense": dense_loss(self.dense_head(maps[0]), batch["labels"]),
         }
 
-        _, best = ops.top_k(ops.stop_gradient(logits), self._proposals)
+        # As many of the best proposals as there are random numbers left for, beside the jittered.
+        proposals = batch["priority"].shape[1] - batch["jittered"].shape[1]
+        _, best = ops.top_k(ops.stop_gradient(logits), proposals)
         proposed = box.decode(
             gather(ops.stop_gradient(deltas), best), ops.take(references, best, axis=0)
         )

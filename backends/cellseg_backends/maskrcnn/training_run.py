@@ -229,7 +229,7 @@ class TrainingRun:
             steps=plan.steps,
             rate=plan.rate,
             rise=min(300, plan.steps // 10),
-            descent=plan.steps // 4,
+            descent=plan.steps * 2 // 5,
         )
         return Training(model, network.weights(), batches, schedule)
 

@@ -26,7 +26,7 @@ LOSSES = {
 
 def training_model(preset: Preset, precision: str = "float32", **options: Any) -> TrainingModel:
     keras.utils.set_random_seed(1)
-    options = {"positive": 8, "negative": 8, "proposals": 48} | options
+    options = {"positive": 8, "negative": 8} | options
     return TrainingModel(MaskRCNN(preset, precision), **options)
 
 
