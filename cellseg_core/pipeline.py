@@ -28,6 +28,7 @@ from cellseg_core.features import Features
 from cellseg_core.image import Image
 from cellseg_core.length import Length
 from cellseg_core.measure import measure
+from cellseg_core.measured_diameter import measure_diameter
 from cellseg_core.normalize import Brightness
 from cellseg_core.objects import in_reading_order
 from cellseg_core.plugins import Plugins, load_plugins
@@ -126,7 +127,8 @@ class Pipeline:
     features
         What to measure besides the mean: see :mod:`cellseg_core.features`.
     nuclear_diameter
-        Typical diameter of a nucleus in px. Default: estimated from the image.
+        Typical diameter of a nucleus in px. Default: estimated from the image, and measured by
+        the segmenter where it knows one diameter and gives scores.
     min_size
         Smaller nuclei, in px, are removed. 20 is the published value.
     tile
@@ -219,11 +221,15 @@ class Pipeline:
             warnings.append(
                 f"the nuclear channel ({names}) is black in this image: no value over 0."
             )
+        watch.lap("brightness")
         if self.nuclear_diameter is None:
             diameter, known_from = guess_diameter(scaled, sample)
+            measured = measure_diameter(built.segmenter, scaled, sample, diameter)
+            if measured is not None:
+                diameter, known_from = measured, "measured on nuclei found in parts of the image"
         else:
             diameter, known_from = self.nuclear_diameter, "given"
-        watch.lap("brightness")
+        watch.lap("diameter")
 
         source, segmenter = adapt(built.segmenter, scaled, sample, diameter)
         edge = self.tile or math.ceil(_TILE / source.factor)

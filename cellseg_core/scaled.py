@@ -14,12 +14,14 @@ from cellseg_core.diameter import estimate_diameter
 from cellseg_core.errors import ConfigurationError
 from cellseg_core.image import Image
 from cellseg_core.normalize import Brightness, row_bands
+from cellseg_core.tiling import Box
 
-__all__ = ["GUESSED", "ScaledImage", "guess_diameter", "view"]
+__all__ = ["GUESSED", "ScaledImage", "guess_diameter", "is_plausible", "view"]
 
 GUESSED = "nothing to go by: a guess"
 _TYPICAL_NUCLEUS_UM = 8.0
 _PLAUSIBLE_NUCLEUS_UM = (3.0, 30.0)
+_FEWEST_PX = 4.0
 _SAMPLE_PIXELS = 2**20
 
 
@@ -71,15 +73,15 @@ class ScaledImage:
 
     def signal_windows(
         self, sample: NDArray[np.float32], count: int = 4, size: int = 512
-    ) -> list[NDArray[np.float32]]:
-        """Return up to ``count`` nuclear windows of ``size`` px, spread over where signal is.
+    ) -> list[Box]:
+        """Return up to ``count`` windows of ``size`` px, spread over where nuclear signal is.
 
-        ``sample`` is what :meth:`sample` returned. An image of up to ``count`` windows is
-        returned whole.
+        ``sample`` is what :meth:`sample` returned. An image of up to ``count`` windows is one
+        window.
         """
         height, width = self.shape
         if height * width <= count * size * size:
-            return [self.read()[0]]
+            return [Box(0, height, 0, width)]
         nuclear = sample[0]
         rows, columns = max(1, height // size), max(1, width // size)
         ys = np.linspace(0, nuclear.shape[0], rows + 1).astype(int)[:-1]
@@ -92,7 +94,7 @@ class ScaledImage:
         windows = []
         for index in sorted(set(chosen.tolist())):
             top, left = (index // columns) * height // rows, (index % columns) * width // columns
-            windows.append(self.read(slice(top, top + size), slice(left, left + size))[0])
+            windows.append(Box(top, min(top + size, height), left, min(left + size, width)))
         return windows
 
 
@@ -116,6 +118,16 @@ def view(
     return ScaledImage(image, numbers, beside, levels), chosen
 
 
+def is_plausible(diameter: float, pixel_size: float | None) -> bool:
+    """Return whether nuclei can be so many px wide: at least 4 px and, if it is known, 3 to 30 um.
+
+    >>> is_plausible(10, None), is_plausible(10, 0.5), is_plausible(10, 5.0)
+    (True, True, False)
+    """
+    low, high = _PLAUSIBLE_NUCLEUS_UM
+    return diameter >= _FEWEST_PX and (pixel_size is None or low <= diameter * pixel_size <= high)
+
+
 def guess_diameter(scaled: ScaledImage, sample: NDArray[np.float32]) -> tuple[float, str]:
     """Return the typical nuclear diameter in px, and how it is known.
 
@@ -124,12 +136,12 @@ def guess_diameter(scaled: ScaledImage, sample: NDArray[np.float32]) -> tuple[fl
     nuclei are taken to be 8 um across; without a pixel size, 16 px.
     """
     size = scaled.image.pixel_size
-    estimates = [estimate_diameter(window) for window in scaled.signal_windows(sample)]
+    windows = (scaled.read(*box.slices)[0] for box in scaled.signal_windows(sample))
+    estimates = [estimate_diameter(window) for window in windows]
     found = [estimate for estimate in estimates if estimate is not None]
     if found:
         estimate = float(np.median(found))
-        low, high = _PLAUSIBLE_NUCLEUS_UM
-        if size is None or low <= estimate * size <= high:
+        if is_plausible(estimate, size):
             return estimate, "estimated from the image"
     if size is not None:
         return _TYPICAL_NUCLEUS_UM / size, f"{_TYPICAL_NUCLEUS_UM:g} um at this pixel size"
