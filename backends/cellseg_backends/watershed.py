@@ -24,6 +24,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_backends.adaptation import check_adaptation
 from cellseg_backends.levels import Levels
 from cellseg_backends.peaks import label_peaks
 from cellseg_core.diameter import is_bright_field
@@ -156,16 +157,7 @@ class WatershedSegmenter:
         SegmentationError
             If the sample has no pixels or not three axes.
         """
-        if not (math.isfinite(diameter) and diameter > 0):
-            raise ConfigurationError(
-                f"a nuclear diameter is a positive number of px; got {diameter!r} "
-                "(--nuclear-diameter)."
-            )
-        if sample.ndim != 3 or sample.size == 0:
-            raise SegmentationError(
-                "watershed adapts to a sample of the shape (C, y, x) with at least one pixel; "
-                f"got the shape {sample.shape}."
-            )
+        check_adaptation("watershed", sample, diameter)
         adapted = attrs.evolve(self)
         object.__setattr__(adapted, "_fitted", _fit(self, sample[0], float(diameter)))
         return adapted

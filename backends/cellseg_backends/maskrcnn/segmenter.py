@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_backends.adaptation import check_adaptation
 from cellseg_backends.maskrcnn.contrast import Contrast, compressed
 from cellseg_backends.maskrcnn.weights import Description, describe, find_weights
 from cellseg_core.errors import ConfigurationError, SegmentationError
@@ -154,16 +155,7 @@ class MaskRCNNSegmenter:
         WeightsError
             If there are no weights where they should be.
         """
-        if not (math.isfinite(diameter) and diameter > 0):
-            raise ConfigurationError(
-                f"a nuclear diameter is a positive number of px; got {diameter!r} "
-                "(--nuclear-diameter)."
-            )
-        if sample.ndim != 3 or sample.size == 0:
-            raise SegmentationError(
-                "maskrcnn adapts to a sample of the shape (C, y, x) with at least one pixel; "
-                f"got the shape {sample.shape}."
-            )
+        check_adaptation("maskrcnn", sample, diameter)
         dark = None if self.polarity == "auto" else self.polarity == "bright-field"
         # Where another process works in another folder, it must find the same weights.
         weights = None if self.weights is None else str(find_weights(self.weights))
