@@ -28,13 +28,14 @@ import numpy as np
 from PIL import Image as Picture
 
 from cellseg_core import Pipeline, read_image
+from cellseg_core.diameter import disc_diameter
 from cellseg_core.metrics import THRESHOLDS, average_precision
 
 
 def median_diameter(truth: np.ndarray) -> float:
     """Return the diameter in px of the disc with the median area of the true nuclei."""
     areas = np.bincount(truth.ravel())[1:]
-    return float(np.sqrt(np.median(areas[areas > 0]) * 4 / np.pi))
+    return disc_diameter(areas[areas > 0])
 
 
 def score(folder: Path, rows: list[dict[str, str]], segmenter: str, *, true_diameter: bool) -> list:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["estimate_diameter", "is_bright_field"]
+__all__ = ["disc_diameter", "estimate_diameter", "is_bright_field"]
 
 _SMALLEST, _LARGEST = 4.0, 150.0
 _LEAST_SIDE = 16
@@ -70,6 +71,15 @@ def estimate_diameter(plane: NDArray[np.floating]) -> float | None:
         return None
     diameter = _DISC * sigma * _ALONE * 2 ** (_CROWDED * _filled(crops, sigma) ** 2)
     return float(np.clip(diameter, _SMALLEST, _LARGEST))
+
+
+def disc_diameter(areas: NDArray[np.integer[Any]]) -> float:
+    """Return the diameter in px of the disc that has the median of areas (N,) in px, N > 0.
+
+    >>> round(disc_diameter(np.array([100, 314, 900])), 1)
+    20.0
+    """
+    return math.sqrt(float(np.median(areas)) * 4 / math.pi)
 
 
 def is_bright_field(values: NDArray[np.floating]) -> bool:

@@ -12,10 +12,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.diameter import disc_diameter
 from cellseg_core.protocols import Segmenter
 from cellseg_core.scaled import ScaledImage, is_plausible
 from cellseg_core.segmenting import adapt, segment_tile
-from cellseg_core.tiling import Box, Tile
+from cellseg_core.tiling import Tile
 
 __all__ = ["measure_diameter"]
 
@@ -60,7 +61,7 @@ def measure_diameter(
     -------
     float or None
         None where a segmenter takes any size (its ``native_diameter`` is None) or gives no
-        scores, and where it finds fewer than three nuclei, or none of a plausible size.
+        scores, and where it finds fewer than three whole nuclei, or none of a plausible size.
 
     Raises
     ------
@@ -90,19 +91,16 @@ def _look(
     segmenter: Segmenter, scaled: ScaledImage, sample: NDArray[np.float32], assumed: float
 ) -> _Look:
     source, adapted = adapt(segmenter, scaled, sample, assumed)
-    half = math.ceil(_EDGE / source.factor / 2)
     areas, scores, seen = [], [], 0
-    for box in scaled.signal_windows(sample, _SPOTS):
-        middle_y, middle_x = (box.y0 + box.y1) // 2, (box.x0 + box.x1) // 2
-        window = Box(middle_y, middle_y, middle_x, middle_x).grown(half, scaled.shape)
+    for window in scaled.signal_windows(sample, _SPOTS, math.ceil(_EDGE / source.factor)):
         found = segment_tile(adapted, source, Tile(0, 0, window, window), scaled.image.name)
-        areas.append(found.areas)
+        areas.append(found.areas[found.depths > 0])
         scores.append(found.scores)
         seen += math.prod(window.shape)
-    score = np.concatenate(scores)
-    if score.size < _FEW or np.isnan(score).any():
+    area, score = np.concatenate(areas), np.concatenate(scores)
+    if area.size < _FEW or np.isnan(score).any():
         return _Look(assumed, assumed, 0.0)
-    measured = math.sqrt(float(np.median(np.concatenate(areas))) * 4 / math.pi)
+    measured = disc_diameter(area)
     density = score.size / seen
     near = math.exp(-((math.log2(measured / assumed) / _REACH) ** 2))
     return _Look(assumed, measured, float(score.mean()) * density**_DENSITY * near)

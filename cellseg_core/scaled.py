@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.channels import nuclear_channels
-from cellseg_core.diameter import estimate_diameter
+from cellseg_core.diameter import estimate_diameter, is_bright_field
 from cellseg_core.errors import ConfigurationError
 from cellseg_core.image import Image
 from cellseg_core.normalize import Brightness, row_bands
@@ -74,7 +74,7 @@ class ScaledImage:
     def signal_windows(
         self, sample: NDArray[np.float32], count: int = 4, size: int = 512
     ) -> list[Box]:
-        """Return up to ``count`` windows of ``size`` px, spread over where nuclear signal is.
+        """Return up to ``count`` windows of ``size`` px, spread over where nuclei seem to be.
 
         ``sample`` is what :meth:`sample` returned. An image of up to ``count`` windows is one
         window.
@@ -82,15 +82,16 @@ class ScaledImage:
         height, width = self.shape
         if height * width <= count * size * size:
             return [Box(0, height, 0, width)]
-        nuclear = sample[0]
+        signal = 1 - sample[0] if is_bright_field(sample[0, ::4, ::4]) else sample[0]
         rows, columns = max(1, height // size), max(1, width // size)
-        ys = np.linspace(0, nuclear.shape[0], rows + 1).astype(int)[:-1]
-        xs = np.linspace(0, nuclear.shape[1], columns + 1).astype(int)[:-1]
-        totals = np.add.reduceat(np.add.reduceat(nuclear, ys, axis=0), xs, axis=1)
-        by_signal = np.argsort(totals, axis=None, kind="stable")
-        # From the brightest half, evenly: neither empty glass nor only the brightest debris.
-        bright = by_signal[by_signal.size // 2 :]
-        chosen = bright[np.linspace(0, bright.size - 1, count + 2).astype(int)[1:-1]]
+        ys = np.linspace(0, signal.shape[0], rows + 1).astype(int)[:-1]
+        xs = np.linspace(0, signal.shape[1], columns + 1).astype(int)[:-1]
+        totals = np.add.reduceat(np.add.reduceat(signal, ys, axis=0), xs, axis=1)
+        order = np.argsort(-totals, axis=None, kind="stable")
+        # Evenly over the signal that is there: neither empty glass nor only the brightest debris.
+        share = np.cumsum(totals.ravel()[order] - totals.min(), dtype=np.float64)
+        places = share[-1] * (np.arange(count) + 0.5) / count
+        chosen = order[np.searchsorted(share, places)]
         windows = []
         for index in sorted(set(chosen.tolist())):
             top, left = (index // columns) * height // rows, (index % columns) * width // columns

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,24 +60,17 @@ def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) 
         f"{window.y1}, columns {window.x0} to {window.x1})"
     )
     pixels.flags.writeable = False
+    kind = type(segmenter).__name__
     try:
         found = segmenter.segment(pixels)
-        if not isinstance(found, Segmentation):
-            raise SegmentationError(
-                f"segment() returns a Segmentation(labels, scores); this one returned "
-                f"{type(found).__name__}"
-            )
-        if found.labels.shape != pixels.shape[1:]:
-            raise SegmentationError(
-                f"labels must have the size of the tile, {pixels.shape[1:]}; these have "
-                f"{found.labels.shape}"
-            )
-        labels = source.to_source(found.labels, scaled, window)
-        return tile_objects(tile, Segmentation(labels, found.scores), source.source.shape)
+        try:
+            _check(found, pixels.shape[1:])
+            labels = source.to_source(found.labels, scaled, window)
+            return tile_objects(tile, Segmentation(labels, found.scores), source.source.shape)
+        except SegmentationError as error:
+            raise SegmentationError(f"{kind} broke a rule: {error}.") from error
     except SegmentationError as error:
-        raise SegmentationError(
-            f"{where}: {type(segmenter).__name__} broke a rule: {error}."
-        ) from error
+        raise SegmentationError(f"{where}: {error}") from error
     except CellsegError:
         raise
     except MemoryError as error:
@@ -85,8 +79,20 @@ def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) 
         ) from error
     except Exception as error:
         raise SegmentationError(
-            f"{where}: {type(segmenter).__name__} failed ({type(error).__name__}: {error})."
+            f"{where}: {kind} failed ({type(error).__name__}: {error})."
         ) from error
+
+
+def _check(found: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(found, Segmentation):
+        raise SegmentationError(
+            f"segment() returns a Segmentation(labels, scores); this one returned "
+            f"{type(found).__name__}"
+        )
+    if found.labels.shape != shape:
+        raise SegmentationError(
+            f"labels must have the size of the tile, {shape}; these have {found.labels.shape}"
+        )
 
 
 def margin_of(segmenter: Segmenter, source: Rescaled, tile: int, overlap: int | None = None) -> int:

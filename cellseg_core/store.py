@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -22,7 +23,15 @@ import attrs
 
 from cellseg_core.errors import ImageError, OutputError
 
-__all__ = ["Store", "atomic_file", "atomic_write", "fingerprint", "key_of", "output_error"]
+__all__ = [
+    "Store",
+    "atomic_binary_file",
+    "atomic_file",
+    "atomic_write",
+    "fingerprint",
+    "key_of",
+    "output_error",
+]
 
 _EDGE_BYTES = 2**20
 _OF_ALL_IMAGES = ("cells.csv", "run.json")
@@ -63,8 +72,8 @@ def key_of(facts: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def atomic_file(target: Path) -> Iterator[IO[str]]:
-    """Give a text file (UTF-8) to write, which is at ``target`` whole or not at all.
+def atomic_binary_file(target: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write, which is at ``target`` whole or not at all.
 
     Raises
     ------
@@ -74,7 +83,7 @@ def atomic_file(target: Path) -> Iterator[IO[str]]:
     partial = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
     try:
         try:
-            with partial.open("x", encoding="utf-8", newline="") as stream:
+            with partial.open("xb") as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -87,10 +96,19 @@ def atomic_file(target: Path) -> Iterator[IO[str]]:
         raise output_error(target, error) from error
 
 
-def atomic_write(target: Path, text: str) -> None:
-    """Write a text file so that it is there whole or not at all: see :func:`atomic_file`."""
-    with atomic_file(target) as stream:
-        stream.write(text)
+@contextlib.contextmanager
+def atomic_file(target: Path) -> Iterator[IO[str]]:
+    """Give a text file (UTF-8) to write: see :func:`atomic_binary_file`."""
+    with atomic_binary_file(target) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+        yield text
+        text.detach()
+
+
+def atomic_write(target: Path, content: str | bytes) -> None:
+    """Write a file so that it is there whole or not at all: see :func:`atomic_binary_file`."""
+    with atomic_binary_file(target) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

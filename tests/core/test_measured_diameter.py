@@ -61,6 +61,14 @@ def test_a_segmenter_of_any_size_or_without_scores_measures_nothing(segmenter: C
     assert measured(discs(20), 30, segmenter) is None
 
 
+def test_bright_glass_is_not_looked_at() -> None:
+    stained = np.full((2100, 2100), 60_000, np.uint16)
+    stained[1600:, 1600:] = 40_000 - discs(16, size=500).read(0) // 2
+    scaled, _ = view(Image(stained))
+    windows = scaled.signal_windows(scaled.sample(), 2, 400)
+    assert all(box.y1 > 1600 and box.x1 > 1600 for box in windows)
+
+
 def test_an_empty_image_measures_nothing() -> None:
     assert measured(Image(np.zeros((1, 90, 70), np.uint16)), 16) is None
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PER_PLACE", "SIZES", "STRIDES", "anchors"]
+from cellseg_backends.maskrcnn.presets import STRIDES
 
-STRIDES = (4, 8, 16, 32)
+__all__ = ["ANCHOR_STRIDES", "PER_PLACE", "SIZES", "anchors"]
+
+ANCHOR_STRIDES = STRIDES[1:]
 PER_PLACE = 3
 SIZES = tuple(
     tuple(2.0 * stride * 2.0 ** (step / PER_PLACE) for step in range(PER_PLACE))
-    for stride in STRIDES
+    for stride in ANCHOR_STRIDES
 )
 
 
@@ -31,7 +33,7 @@ def anchors(height: int, width: int) -> NDArray[np.float32]:
     ((510, 4), [-2.0, -2.0, 6.0, 6.0])
     """
     levels = []
-    for stride, sizes in zip(STRIDES, SIZES, strict=True):
+    for stride, sizes in zip(ANCHOR_STRIDES, SIZES, strict=True):
         rows = (np.arange(height // stride, dtype=np.float32) + 0.5) * stride
         columns = (np.arange(width // stride, dtype=np.float32) + 0.5) * stride
         half = np.asarray(sizes, np.float32) / 2

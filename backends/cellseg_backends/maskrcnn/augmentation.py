@@ -27,8 +27,8 @@ class Augmentation:
     Parameters
     ----------
     scale
-        Nuclei are mostly within this factor of the native diameter, and always within its 1.4th
-        power.
+        Nuclei are mostly within this factor of the native diameter, and all but those of
+        ``far_scale`` within its 1.4th power.
     far_scale
         The factor for one crop in twelve, as when a diameter was badly estimated.
     zoom

@@ -6,7 +6,8 @@ interrupted goes on exactly as it would have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -42,7 +43,7 @@ class Batches:
         Edge of a crop in px, a multiple of 32, and crops in a batch.
     nuclei
         Most nuclei of a crop that count; default: one for every 16 x 16 px. Of more, a random
-        choice does.
+        choice does; anchors at the rest are undecided, but their pixels count as background.
     jittered, proposals
         Displaced true boxes, and the model's own proposals: candidates of each crop, of which the
         second stage's regions are chosen.
@@ -66,9 +67,8 @@ class Batches:
     _chance: NDArray[np.float64] = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        names = [image.group for image in self.images]
-        counts = {name: names.count(name) for name in set(names)}
-        chance = np.array([counts[name] ** -0.5 for name in names])
+        counts = Counter(image.group for image in self.images)
+        chance = np.array([counts[image.group] ** -0.5 for image in self.images])
         object.__setattr__(self, "_anchors", anchors(self.size, self.size))
         object.__setattr__(self, "_chance", chance / chance.sum())
 
@@ -82,13 +82,6 @@ class Batches:
         rng = np.random.default_rng((self.seed, number))
         crops = [self._crop(rng) for _ in range(self.batch_size)]
         return {key: np.stack([crop[key] for crop in crops]) for key in crops[0]}
-
-    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Yield the batches from the first on, without end."""
-        number = 0
-        while True:
-            yield self.batch(number)
-            number += 1
 
     def _crop(self, rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         from cellseg_backends.maskrcnn.crop_kernels import boxes_of
@@ -155,8 +148,8 @@ class Batches:
         middle = (size - 1) / 2
         # The crop's half extents in px of the source, so that it lies within it where it can.
         reach = np.abs(matrix).sum(axis=1) * middle
-        shape = np.array(image.plane.shape)
-        low, high = np.minimum(reach, shape / 2), np.maximum(shape - reach, shape / 2)
+        last = np.array(image.plane.shape) - 1
+        low, high = np.minimum(reach, last / 2), np.maximum(last - reach, last / 2)
         centre = rng.uniform(low, high)
         offset = centre - matrix @ np.array([middle, middle])
         return warp(image.plane, image.labels, matrix, offset, size)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.contrast import Contrast
+from cellseg_core.diameter import disc_diameter
 from cellseg_core.protocols import Labels
 from cellseg_core.training_set import TrainingExample
 
@@ -86,7 +87,7 @@ def nuclear_diameter(labels: Labels) -> float | None:
     """
     areas = np.bincount(labels.ravel())[1:]
     areas = areas[areas > 0]
-    return float(np.sqrt(np.median(areas) * 4 / np.pi)) if areas.size else None
+    return disc_diameter(areas) if areas.size else None
 
 
 def load_images(

@@ -98,7 +98,7 @@ def draw(
         y0, x0, y1, x1 = windows[i]
         first_row, last_row = max(0, math.ceil(y0 - 0.5)), min(height - 1, math.floor(y1 - 0.5))
         first_col, last_col = max(0, math.ceil(x0 - 0.5)), min(width - 1, math.floor(x1 - 0.5))
-        if last_row < first_row or last_col < first_col:
+        if last_row < first_row or last_col < first_col or y0 >= y1 or x0 >= x1:
             continue
         by_row, by_col = size / (y1 - y0), size / (x1 - x0)
         values = np.zeros((last_row - first_row + 1, last_col - first_col + 1), np.float32)

@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_backends.maskrcnn.anchors import STRIDES, anchors
+from cellseg_backends.maskrcnn.anchors import anchors
+from cellseg_backends.maskrcnn.presets import GRID
 from cellseg_core.protocols import Segmentation
 
 __all__ = ["Detector", "Thresholds"]
@@ -20,7 +21,6 @@ _Boxes = NDArray[np.float32]
 
 _BATCH = 512
 _CELL = 16.0  # px: the grid on which overlapping boxes are looked for
-_GRID = STRIDES[-1]
 
 
 @attrs.frozen(kw_only=True)
@@ -92,7 +92,7 @@ class Detector:
 
         height, width = plane.shape
         nothing = Segmentation(np.zeros(plane.shape, np.int32), np.zeros(0, np.float32))
-        padded = np.zeros([-(-size // _GRID) * _GRID for size in plane.shape], np.float32)
+        padded = np.zeros([-(-size // GRID) * GRID for size in plane.shape], np.float32)
         padded[:height, :width] = plane
         seen = [
             self._look_at(padded, (y, x), thresholds)
@@ -140,7 +140,7 @@ class Detector:
         return attrs.evolve(view, proposals=view.mirrored(proposals[keep]))
 
     def _judge(self, view: _View, boxes: _Boxes) -> tuple[_Boxes, _Boxes]:
-        """Return scores (N,) and exact boxes (N, 4), within the image, of what boxes hold."""
+        """Return scores (N,) and exact boxes (N, 4), within the view, of what boxes hold."""
         scores, found = self._in_batches(self._boxes, view.maps, view.mirrored(boxes))
         exact = view.mirrored(found)
         for axis in (0, 1):

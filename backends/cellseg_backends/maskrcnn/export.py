@@ -16,10 +16,11 @@ from typing import Any
 
 import attrs
 
-from cellseg_backends.maskrcnn.anchors import SIZES, STRIDES
+from cellseg_backends.maskrcnn.anchors import ANCHOR_STRIDES, SIZES
+from cellseg_backends.maskrcnn.presets import GRID
 from cellseg_backends.maskrcnn.weights import Description, describe, load_weights
 from cellseg_core.errors import ConfigurationError, MissingPackageError
-from cellseg_core.store import output_error
+from cellseg_core.store import atomic_write, output_error
 
 __all__ = ["export_network"]
 
@@ -75,13 +76,12 @@ def export_network(weights: Path, folder: Path, score: float | None = None) -> S
     files["README.md"] = _readme(facts).encode()
     written = []
     for name, content in files.items():
-        path, part = folder / name, folder / f"{name}.part"
+        path = folder / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(content)
-            part.replace(path)
         except OSError as error:
             raise output_error(path, error) from error
+        atomic_write(path, content)
         written.append(path)
     return written
 
@@ -192,8 +192,8 @@ def _facts(description: Description, score: float) -> dict[str, Any]:
         "preset": description.preset,
         "weights_sha256": description.sha256,
         "nuclear_diameter_px": description.diameter,
-        "size_is_a_multiple_of": STRIDES[-1],
-        "anchor_strides": STRIDES,
+        "size_is_a_multiple_of": GRID,
+        "anchor_strides": ANCHOR_STRIDES,
         "anchor_edges_px": SIZES,
         "thresholds": attrs.asdict(Thresholds(score=score)),
         "opset": _OPSET,

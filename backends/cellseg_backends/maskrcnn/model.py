@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from cellseg_backends.maskrcnn import boxes as box
@@ -114,9 +115,9 @@ class TrainingModel(keras.Model):
     def call(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the losses, each one number."""
         image, truth = batch["image"], batch["boxes"]
-        size = image.shape[1]
+        size = image.shape[1:3]
         *maps, logits, deltas = self.first(image)
-        references = ops.convert_to_tensor(anchors(size, image.shape[2]))
+        references = ops.convert_to_tensor(anchors(*size))
 
         match = batch["match"]
         found = ops.cast(match >= 0, "float32")
@@ -134,7 +135,8 @@ class TrainingModel(keras.Model):
         proposed = box.decode(
             gather(ops.stop_gradient(deltas), best), ops.take(references, best, axis=0)
         )
-        proposed = ops.clip(proposed, 0.0, float(size))
+        far = ops.convert_to_tensor(np.array([*size, *size], np.float32))
+        proposed = ops.clip(proposed, 0.0, far)
         regions, numbers, positive, negative = sample_regions(
             ops.concatenate([proposed, batch["jittered"]], axis=1),
             truth,

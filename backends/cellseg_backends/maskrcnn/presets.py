@@ -1,4 +1,9 @@
-"""The sizes in which the network comes."""
+"""The sizes in which the network comes.
+
+``resnet18`` and ``resnet50`` have the widths and depths of He et al. (2016), with the stem and the
+weight standardisation of :mod:`~cellseg_backends.maskrcnn.pyramid`: weights trained for the
+originals do not fit them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,16 @@ import attrs
 
 from cellseg_core.errors import ConfigurationError, nearest
 
-__all__ = ["PRESETS", "Preset", "preset"]
+__all__ = ["GRID", "HALO", "PRESETS", "STRIDES", "Preset", "preset"]
+
+STRIDES = (2, 4, 8, 16, 32)
+"""Of the levels of the feature pyramid, in px of the image."""
+
+GRID = STRIDES[-1]
+"""Images are padded to multiples of this, and tiles begin at multiples of it."""
+
+HALO = 3.0
+"""Nuclear diameters around the core of a tile that decide over what is found there."""
 
 
 @attrs.frozen(kw_only=True)

@@ -16,9 +16,7 @@ from keras import layers, ops
 from cellseg_backends.maskrcnn.layers import AFTER_RELU, StandardizedConv2D
 from cellseg_backends.maskrcnn.presets import Preset
 
-__all__ = ["STRIDES", "feature_pyramid"]
-
-STRIDES = (2, 4, 8, 16, 32)
+__all__ = ["feature_pyramid"]
 
 # What a residual branch adds, in standard deviations (Brock et al. 2021).
 _BRANCH = 0.2

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from cellseg_backends.maskrcnn.pyramid import STRIDES
+from cellseg_backends.maskrcnn.presets import STRIDES
 
 __all__ = ["roi_align"]
 

@@ -2,7 +2,9 @@
 
 The folder holds, while it goes on and afterwards::
 
-    model.json, weights.npz   the network, best so far; what `segmenter.weights=FOLDER` loads
+    model.json, weights.npz   the network; what `segmenter.weights=FOLDER` loads. While training
+                              goes on it is the best so far, at the end the last: validation
+                              images have no part in the result
     report.json               accuracy by group of images, settings, versions
     log.csv                   losses, learning rate and mAP by step
     checkpoint.npz            all that a training needs to go on; not needed once it is done
@@ -15,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from cellseg_backends.maskrcnn.presets import preset
+from cellseg_backends.maskrcnn.presets import GRID, preset
 from cellseg_backends.maskrcnn.training_run import Plan, TrainingRun
 from cellseg_backends.maskrcnn.weights import describe, find_weights, shipped
 from cellseg_core.errors import ConfigurationError
@@ -53,9 +55,9 @@ def _number(low: float, high: float) -> Any:
 
 
 def _crop(_: object, __: object, value: Any) -> None:
-    if not isinstance(value, int) or value < 64 or value % 32:
+    if not isinstance(value, int) or value < 64 or value % GRID:
         raise ConfigurationError(
-            f"trainer.crop is a multiple of 32 px, 64 or more; got {value!r}. 256 is usual."
+            f"trainer.crop is a multiple of {GRID} px, 64 or more; got {value!r}. 256 is usual."
         )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +17,15 @@ from numpy.typing import NDArray
 from cellseg_backends.maskrcnn.batches import Batches
 from cellseg_backends.maskrcnn.weights import WeightsError
 from cellseg_core.errors import ConfigurationError
-from cellseg_core.store import output_error
+from cellseg_core.store import atomic_binary_file
 
 __all__ = ["Schedule", "Training", "checkpoint_facts"]
 
 Weights = dict[str, NDArray[np.float32]]
+
+_AHEAD = 3  # batches that are made while the model is at work
+_AVERAGE_EVERY = 5
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @attrs.frozen(kw_only=True)
@@ -118,7 +121,8 @@ class Training:
                 if not math.isfinite(losses["loss"]):
                     raise ConfigurationError(
                         f"the loss became {losses['loss']} at step {self.step}: the learning rate "
-                        f"{self.schedule.rate:g} is too high for these images. Lower it."
+                        f"{self.schedule.rate:g} is too high for these images. Start again "
+                        "with a lower one: --set trainer.rate=... --fresh"
                     )
                 self.step += 1
                 if self.step % _AVERAGE_EVERY == 0:
@@ -149,15 +153,8 @@ class Training:
         state |= {f"average {name}": value for name, value in self.average.items()}
         for number, variable in enumerate([*self.model.optimizer.variables, *self._others()]):
             state[f"other {number}"] = _array(variable)
-        part = path.with_name(path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                np.savez(file, **state)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            raise output_error(path, error) from error
+        with atomic_binary_file(path) as file:
+            np.savez(file, **state)
 
     def restore(self, path: Path) -> None:
         """Go back to a checkpoint: weights, their average, the optimizer's state, the step.
@@ -217,8 +214,3 @@ def _damaged(path: Path, error: Exception) -> WeightsError:
         f"the checkpoint {path} cannot be read ({type(error).__name__}: {error}). Start over with "
         "--fresh, or in another folder."
     )
-
-
-_AHEAD = 3  # batches that are made while the model is at work
-_AVERAGE_EVERY = 5
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)

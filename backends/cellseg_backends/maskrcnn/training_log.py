@@ -13,7 +13,17 @@ from cellseg_core.store import atomic_write, output_error
 
 __all__ = ["LOSSES", "TrainingLog"]
 
-LOSSES = ("loss", "proposal_class", "proposal_box", "class", "box", "mask", "quality", "mask_iou")
+LOSSES = (
+    "loss",
+    "proposal_class",
+    "proposal_box",
+    "dense",
+    "class",
+    "box",
+    "mask",
+    "quality",
+    "mask_iou",
+)
 """Figures of each step: the weighted sum of the losses, each of them, and the masks' IoU."""
 
 _COLUMNS = ("step", *LOSSES, "learning_rate", "seconds", "val_mAP")

@@ -70,7 +70,8 @@ class Plan:
         """Return what decides over the result: two runs that share it can go on as one."""
         facts = attrs.asdict(self)
         del facts["validate_every"]
-        return {**facts, "start": describe(self.start).sha256 if self.start else "scratch"}
+        start = describe(self.start).sha256 if self.start else "scratch"
+        return {**facts, "start": start, "keras_backend": _backend()}
 
 
 @attrs.define(eq=False)
@@ -133,6 +134,11 @@ class TrainingRun:
                 stop = interrupted.is_set()
                 if due or stop or step % _SAVE_EVERY == 0:
                     self._save(training)
+                # The folder must have a checkpoint before it has a model: see
+                # MaskRCNNTrainer.train.
+                if score is not None and score >= max(before for _, before in self._history):
+                    facts = {"finished": False, "step": step, "settings": self._settings}
+                    self._write_weights(training, _USUAL_SCORE, facts)
                 if stop:
                     raise KeyboardInterrupt
                 for name in _SHOWN:
@@ -151,8 +157,8 @@ class TrainingRun:
         The least confidence is chosen on training images, so that validation images say how good
         the network is on images that had no part in it.
         """
-        weights = str(self.folder)
-        self._write_weights(training, SCORES[0], {})
+        weights = str(self.folder.resolve())
+        self._write_weights(training, SCORES[0], {"finished": False, "settings": self._settings})
         sample = some(self.dataset.of("train"), _SAMPLE)
         learnt = examine(
             MaskRCNNSegmenter(weights=weights), sample, self._counter("choosing the confidence")
@@ -172,7 +178,7 @@ class TrainingRun:
             "licence_of_the_data": None,
             "images": dict(self.contents.images),
             "nuclei": dict(self.contents.nuclei),
-            "started_from": str(self.plan.start or "scratch"),
+            "started_from": self._settings["start"],
             "settings": self._settings,
             "minutes": round(self._seconds / 60, 1),
             "accuracy": accuracy(found) if found else {},
@@ -242,7 +248,7 @@ class TrainingRun:
         training.save(self._checkpoint, facts)
 
     def _validated(self, training: Training, watched: Sequence[TrainingExample]) -> float | None:
-        """Return the mAP of the averaged weights, and write them if they are the best so far."""
+        """Return the mAP of the averaged weights, None without images to validate on."""
         if not watched:
             return None
         if self._trial is None:
@@ -251,16 +257,10 @@ class TrainingRun:
         segmenter = self._trial.segmenter(training.average, _USUAL_SCORE)
         found = examine(segmenter, watched, self._counter("validating"))
         score: float = accuracy(found)["all"]["mAP"]
-        best = max((earlier for _, earlier in self._history), default=-1.0)
         self._history.append([training.step, score])
         self.report.say(
             f"step {training.step}: mAP {score:.3f} on validation images ({len(watched)})"
         )
-        if training.step and score >= best:
-            facts = {"finished": False, "step": training.step, "settings": self._settings}
-            # The folder must have a checkpoint before it has a model: see MaskRCNNTrainer.train.
-            self._save(training)
-            self._write_weights(training, _USUAL_SCORE, facts)
         return score
 
     def _write_weights(self, training: Training, score: float, facts: dict[str, Any]) -> None:
@@ -282,8 +282,9 @@ class TrainingRun:
             where = "before training" if step == 0 else f"at step {step:.0f}"
             self.report.warn(
                 f"the mAP on validation images was {best:.3f} {where}, and is {last:.3f} now: the "
-                "network learnt the training images by heart, or the rate was too high. Try fewer "
-                "steps (--steps), a lower rate (--set trainer.rate=...), or more images."
+                "network learnt the training images by heart, or the rate was too high. The folder "
+                "holds it as it is now. Try fewer steps (--steps), a lower rate "
+                "(--set trainer.rate=...), or more images."
             )
 
     def _counter(self, doing: str) -> Callable[[int, int], None]:

@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.contrast import Contrast, compressed
-from cellseg_backends.maskrcnn.presets import Preset
+from cellseg_backends.maskrcnn.presets import GRID, HALO, Preset
 from cellseg_core.protocols import Segmentation
 
 __all__ = ["Trial", "TrialSegmenter"]
-
-_HALO = 3.0  # nuclear diameters, as for MaskRCNNSegmenter
 
 
 class Trial:
@@ -61,11 +59,12 @@ class TrialSegmenter:
     contrast: Contrast | None = None
 
     uses_membrane: ClassVar[bool] = False
+    grid: ClassVar[int] = GRID
 
     @property
     def halo(self) -> int:
         """Return the margin in px that a tile needs."""
-        return math.ceil(_HALO * self.native_diameter)
+        return math.ceil(HALO * self.native_diameter)
 
     def adapt(self, sample: NDArray[np.float32], diameter: float) -> TrialSegmenter:
         """Return a copy that is set up for the contrast of one image."""

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.presets import PRESETS
 from cellseg_core.errors import CellsegError, nearest
+from cellseg_core.store import atomic_write, output_error
 
 __all__ = [
     "Description",
@@ -174,6 +175,8 @@ def save_weights(
     WeightsError
         If a weight is not a number, or beyond 65,504, the largest number in half precision:
         nothing is written then.
+    OutputError
+        If a file cannot be written.
     """
     with np.errstate(over="ignore"):
         halves = {name: np.asarray(value, np.float16) for name, value in arrays.items()}
@@ -184,7 +187,10 @@ def save_weights(
                 f"{folder} was not written: {name} holds {worst:g}, and weights are finite "
                 "and at most 65504. Train again at a lower learning rate."
             )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
     held = io.BytesIO()
     np.savez(held, **cast("dict[str, Any]", halves))
     description = Description(
@@ -195,10 +201,9 @@ def save_weights(
         training=dict(training),
     )
     text = json.dumps({"format": _FORMAT, **attrs.asdict(description)}, indent=1)
-    for name, content in ((_ARRAYS, held.getvalue()), (_DESCRIPTION, f"{text}\n".encode())):
-        part = folder / f"{name}.part"
-        part.write_bytes(content)
-        part.replace(folder / name)
+    # Two files: what is interrupted between them has a checksum that does not fit.
+    atomic_write(folder / _ARRAYS, held.getvalue())
+    atomic_write(folder / _DESCRIPTION, f"{text}\n")
     return description
 
 
