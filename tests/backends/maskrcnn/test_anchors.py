@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from cellseg_backends.maskrcnn.anchors import PER_PLACE, SIZES, STRIDES, anchors
+from cellseg_backends.maskrcnn.anchors import ANCHOR_STRIDES, PER_PLACE, SIZES, anchors
 from cellseg_backends.maskrcnn.presets import Preset
 from cellseg_backends.maskrcnn.proposals import propose
 
@@ -34,7 +34,7 @@ def test_anchors_are_squares_around_the_middle_of_every_place(height: int, width
     boxes = anchors(height, width)
     assert boxes.dtype == np.float32
     start = 0
-    for stride, sizes in zip(STRIDES, SIZES, strict=True):
+    for stride, sizes in zip(ANCHOR_STRIDES, SIZES, strict=True):
         rows, columns = height // stride, width // stride
         level = boxes[start : start + rows * columns * PER_PLACE]
         start += len(level)
@@ -55,7 +55,7 @@ def test_anchors_are_squares_around_the_middle_of_every_place(height: int, width
 def test_the_outputs_of_the_network_come_in_the_order_of_the_anchors(tiny: Preset) -> None:
     # The maps tell their own places; the layers are set so that the outputs repeat them.
     height, width = 64, 96
-    inputs = [keras.Input((None, None, tiny.pyramid)) for _ in STRIDES]
+    inputs = [keras.Input((None, None, tiny.pyramid)) for _ in ANCHOR_STRIDES]
     network = keras.Model(inputs, propose(inputs, tiny))
     common = np.zeros((3, 3, tiny.pyramid, tiny.pyramid), np.float32)
     common[1, 1] = np.eye(tiny.pyramid)
@@ -69,7 +69,7 @@ def test_the_outputs_of_the_network_come_in_the_order_of_the_anchors(tiny: Prese
     network.get_layer("proposal_output").set_weights([output, bias])
 
     maps = []
-    for stride in STRIDES:
+    for stride in ANCHOR_STRIDES:
         one = np.zeros((2, height // stride, width // stride, tiny.pyramid), np.float32)
         one[..., 0] = (np.arange(height // stride) + 0.5)[:, None] * stride
         one[..., 1] = (np.arange(width // stride) + 0.5) * stride

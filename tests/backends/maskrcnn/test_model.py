@@ -31,7 +31,7 @@ def training_model(preset: Preset, precision: str = "float32", **options: Any) -
 
 
 def values(losses: dict[str, Any]) -> dict[str, float]:
-    return {name: float(loss) for name, loss in losses.items()}
+    return {name: float(ops.convert_to_numpy(loss)) for name, loss in losses.items()}
 
 
 def weights(model: keras.Model) -> dict[str, np.ndarray]:

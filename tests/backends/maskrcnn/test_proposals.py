@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from cellseg_backends.maskrcnn.anchors import STRIDES, anchors
+from cellseg_backends.maskrcnn.anchors import ANCHOR_STRIDES, anchors
 from cellseg_backends.maskrcnn.presets import Preset
 from cellseg_backends.maskrcnn.proposals import propose
 
@@ -18,14 +18,14 @@ def test_nearly_every_anchor_starts_as_background_with_its_own_box(
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        inputs = [keras.Input((None, None, tiny.pyramid)) for _ in STRIDES]
+        inputs = [keras.Input((None, None, tiny.pyramid)) for _ in ANCHOR_STRIDES]
         network = keras.Model(inputs, propose(inputs, tiny))
     finally:
         keras.config.set_dtype_policy(before)
     rng = np.random.default_rng(0)
     maps = [
         rng.standard_normal((2, 64 // stride, 32 // stride, tiny.pyramid)).astype(np.float32)
-        for stride in STRIDES
+        for stride in ANCHOR_STRIDES
     ]
     logits, deltas = network(maps)
     count = len(anchors(64, 32))
@@ -38,6 +38,6 @@ def test_nearly_every_anchor_starts_as_background_with_its_own_box(
 
 
 def test_one_network_serves_all_levels(tiny: Preset) -> None:
-    inputs = [keras.Input((None, None, tiny.pyramid)) for _ in STRIDES]
+    inputs = [keras.Input((None, None, tiny.pyramid)) for _ in ANCHOR_STRIDES]
     network = keras.Model(inputs, propose(inputs, tiny))
     assert len(network.weights) == 4

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from cellseg_backends.maskrcnn.presets import Preset
-from cellseg_backends.maskrcnn.pyramid import STRIDES, feature_pyramid
+from cellseg_backends.maskrcnn.presets import STRIDES, Preset
+from cellseg_backends.maskrcnn.pyramid import feature_pyramid
 
 
 def network(preset: Preset) -> keras.Model:

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 from scipy.ndimage import map_coordinates
 
-from cellseg_backends.maskrcnn.pyramid import STRIDES
+from cellseg_backends.maskrcnn.presets import STRIDES
 from cellseg_backends.maskrcnn.roi_align import roi_align
 
 LEVELS = STRIDES[:-1]
