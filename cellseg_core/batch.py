@@ -25,13 +25,14 @@ from cellseg_core.errors import (
     ConfigurationError,
     ImageError,
     OutputError,
+    SegmentationError,
 )
 from cellseg_core.inputs import Job, files_of, open_inputs, read_source
 from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
 from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import Plugins, load_plugins
-from cellseg_core.protocols import Writer
-from cellseg_core.provenance import environment
+from cellseg_core.protocols import Segmenter, Writer
+from cellseg_core.provenance import deciding_packages, environment, facts_of
 from cellseg_core.reading import find_sources
 from cellseg_core.reporting import Outcome, Reporter, RunLog, Silent, Summary
 from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
@@ -53,12 +54,14 @@ def run_batch(
     """Run the pipeline over every image at ``inputs`` and write its files into ``out``.
 
     An image that fails is named in the summary, and the others are done. Images that an earlier
-    run with the same input and parameters has done are not done again, unless ``fresh``.
+    run with the same input, parameters and network has done are not done again, unless ``fresh``.
 
     Raises
     ------
     ConfigurationError, ComponentError
         Before anything is done, if the settings make no sense.
+    CellsegError
+        Before anything is done, if the segmenter could not work, for want of its weights, say.
     OutputError
         If ``out`` cannot be written or the disk is full; what was done before stays done.
     """
@@ -68,12 +71,13 @@ def run_batch(
         raise ConfigurationError("an input is empty. To read the current folder, write ./ instead.")
     config, plugins = config or RunConfig(), plugins or load_plugins()
     began, started = time.perf_counter(), datetime.now(UTC)
-    pipeline, writers = _build(config, plugins)
+    pipeline, segmenter, writers = _build(config, plugins)
+    segmenter_facts = facts_of(segmenter)
     with Store.open(out) as store:
         log = RunLog(reporter or Silent())
         for note in config.without_effect(plugins):
             log.reporter.warn(note)
-        run = _Run(config, plugins, pipeline, writers, store, log)
+        run = _Run(config, plugins, pipeline, segmenter, segmenter_facts, writers, store, log)
         jobs = run.select(open_inputs(inputs, config, plugins, store, log))
         jobs, brightness = run.measure_brightness(jobs)
         run.process_all(jobs, brightness, fresh=fresh)
@@ -88,7 +92,7 @@ def run_batch(
     return summary
 
 
-def _build(config: RunConfig, plugins: Plugins) -> tuple[Pipeline, dict[str, Writer]]:
+def _build(config: RunConfig, plugins: Plugins) -> tuple[Pipeline, Segmenter, dict[str, Writer]]:
     """Build every component, so that wrong settings show before any work is done."""
     config.check_options(plugins)
     pipeline = Pipeline(
@@ -109,12 +113,12 @@ def _build(config: RunConfig, plugins: Plugins) -> tuple[Pipeline, dict[str, Wri
         },
         plugins=plugins,
     )
-    pipeline.build()
+    segmenter = pipeline.build().segmenter
     writers = {
         name: plugins.build("writer", name, config.options("writer", name, plugins))
         for name in config.write
     }
-    return pipeline, writers
+    return pipeline, segmenter, writers
 
 
 @attrs.frozen(eq=False)
@@ -124,6 +128,8 @@ class _Run:
     config: RunConfig
     plugins: Plugins
     pipeline: Pipeline
+    segmenter: Segmenter
+    segmenter_facts: dict[str, Any]
     writers: dict[str, Writer]
     store: Store
     log: RunLog
@@ -243,14 +249,16 @@ class _Run:
         return {
             "settings": settings,
             "components": self.config.components(self.plugins),
+            "segmenter": self.segmenter_facts,
             "brightness": None if brightness is None else attrs.asdict(brightness),
-            "packages": environment()["packages"],
+            "packages": deciding_packages(),
         }
 
     def _process(
         self, job: Job, brightness: Brightness | None, shared: dict[str, Any], *, fresh: bool
     ) -> None:
         """Do one image, or find that it is done."""
+        self._check_segmenter()
         image = job.image
         facts = {
             "reader": f"{job.source.reader} of {self._origin(job.source.reader)}",
@@ -273,6 +281,7 @@ class _Run:
                 levels=brightness,
                 progress=lambda step, done, of: self.log.reporter.step(image.name, step, done, of),
             )
+            self._check_segmenter()
             with self.store.image_folder() as folder:
                 notes = [*job.notes, *result.warnings, *self._write(result, folder)]
                 record = self.store.finish(
@@ -298,6 +307,14 @@ class _Run:
                 facts={name: record[name] for name in ("input", "decided", "files")},
             )
         )
+
+    def _check_segmenter(self) -> None:
+        """Make sure that results are recorded with the network that made them."""
+        if facts_of(self.segmenter) != self.segmenter_facts:
+            raise SegmentationError(
+                f"what {self.config.segmenter!r} works with, such as its weights, changed during "
+                "the run, and all images are to be done alike. Run the same command again."
+            )
 
     def _write(self, result: Result, folder: Path) -> list[str]:
         """Run every writer, and return what they warn of."""
@@ -352,6 +369,7 @@ class _Run:
             "inputs": [str(path) for path in inputs],
             "settings": json.loads(json.dumps(attrs.asdict(self.config), default=str)),
             "components": self.config.components(self.plugins),
+            "segmenter": self.segmenter_facts,
             "brightness": None if brightness is None else attrs.asdict(brightness),
             "cells": summary.cells,
             "images": [attrs.asdict(outcome) for outcome in summary.outcomes],

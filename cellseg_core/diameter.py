@@ -149,7 +149,8 @@ def _strongest_scale(crops: NDArray[np.float32]) -> float | None:
         return None
     best = max(inner, key=lambda i: answers[i])
     before, at, after = np.log(np.maximum(answers[best - 1 : best + 2], 1e-30))
-    shift = 0.5 * (before - after) / (before - 2 * at + after)
+    bend = before - 2 * at + after
+    shift = 0.5 * (before - after) / bend if bend else 0.0
     return float(sigmas[best] * _STEP**shift)
 
 

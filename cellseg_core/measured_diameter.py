@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.diameter import disc_diameter
+from cellseg_core.errors import SegmentationError
 from cellseg_core.protocols import Segmenter
 from cellseg_core.scaled import ScaledImage, is_plausible
 from cellseg_core.segmenting import adapt, segment_tile
@@ -70,11 +71,13 @@ def measure_diameter(
     """
     if segmenter.native_diameter is None:
         return None
-    looks = [
-        _look(segmenter, scaled, sample, guess * factor)
-        for factor in _FACTORS
-        if is_plausible(guess * factor, scaled.image.pixel_size)
-    ]
+    looks: list[_Look] = []
+    for factor in _FACTORS:
+        if is_plausible(guess * factor, scaled.image.pixel_size):
+            look = _look(segmenter, scaled, sample, guess * factor)
+            if look is None:
+                return None
+            looks.append(look)
     for _ in range(_REFINEMENTS):
         best = max(looks, key=lambda look: look.value, default=None)
         if best is None or best.value == 0:
@@ -82,23 +85,34 @@ def measure_diameter(
         known = (abs(math.log2(best.measured / look.assumed)) for look in looks)
         if min(known) < _SETTLED:
             break
-        looks.append(_look(segmenter, scaled, sample, best.measured))
+        again = _look(segmenter, scaled, sample, best.measured)
+        assert again is not None
+        looks.append(again)
     best = max(looks, key=lambda look: look.value)
     return best.measured if is_plausible(best.measured, scaled.image.pixel_size) else None
 
 
 def _look(
     segmenter: Segmenter, scaled: ScaledImage, sample: NDArray[np.float32], assumed: float
-) -> _Look:
+) -> _Look | None:
+    """Return what was found at one size, None where the segmenter gives no scores."""
     source, adapted = adapt(segmenter, scaled, sample, assumed)
     areas, scores, seen = [], [], 0
     for window in scaled.signal_windows(sample, _SPOTS, math.ceil(_EDGE / source.factor)):
-        found = segment_tile(adapted, source, Tile(0, 0, window, window), scaled.image.name)
+        try:
+            found = segment_tile(adapted, source, Tile(0, 0, window, window), scaled.image.name)
+        except SegmentationError as error:
+            raise SegmentationError(
+                f"{error} This happened while the nuclear diameter was measured on parts of the "
+                "image, which --nuclear-diameter spares."
+            ) from error
         areas.append(found.areas[found.depths > 0])
         scores.append(found.scores)
         seen += math.prod(window.shape)
     area, score = np.concatenate(areas), np.concatenate(scores)
-    if area.size < _FEW or np.isnan(score).any():
+    if np.isnan(score).any():
+        return None
+    if area.size < _FEW:
         return _Look(assumed, assumed, 0.0)
     measured = disc_diameter(area)
     density = score.size / seen

@@ -39,7 +39,7 @@ from cellseg_core.protocols import (
     Labels,
     Segmenter,
 )
-from cellseg_core.scaled import GUESSED, ScaledImage, guess_diameter, view
+from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage, guess_diameter, view
 from cellseg_core.segmenting import adapt, margin_of, segment_tile
 from cellseg_core.stitching import stitch
 from cellseg_core.table import CellTable
@@ -290,6 +290,12 @@ class Pipeline:
                 "no cell was found. Does the overlay show nuclei? If not, choose the channel with "
                 "--nuclear; if so, give their diameter with --nuclear-diameter."
             )
+        if known_from == DOUBTED and image.pixel_size is not None:
+            warnings.append(
+                f"nuclei seem to be {diameter:.0f} px wide, which is "
+                f"{diameter * image.pixel_size:.3g} um at {image.pixel_size:g} um for each px: is "
+                "the pixel size right? Give it with --pixel-size."
+            )
         if known_from == GUESSED:
             warnings.append(
                 f"nuclei were taken to be {diameter:g} px wide, for want of anything to go by. "
@@ -345,6 +351,12 @@ class Pipeline:
 
         segmenter = get("segmenter", self.segmenter)
         _check_follows(segmenter, Segmenter, ("native_diameter", "halo", "segment"))
+        native = segmenter.native_diameter
+        if native is not None and not 0 < native < math.inf:
+            raise ConfigurationError(
+                f"the native_diameter of {segmenter!r} is a positive number of px or None; it is "
+                f"{native!r}."
+            )
         return Components(
             segmenter=segmenter,
             expander=get("expander", self.expander, distance=distance)

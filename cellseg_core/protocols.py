@@ -24,6 +24,7 @@ __all__ = [
     "AdaptiveSegmenter",
     "Compensation",
     "Compensator",
+    "Described",
     "Expander",
     "Exportable",
     "ImageCompensator",
@@ -107,6 +108,23 @@ class AdaptiveSegmenter(Segmenter, Protocol):
         ``sample`` has the shape (C, y, x): pixels of the whole image on a regular grid, the same
         for any tiling, on the brightness scale of the data set. ``diameter`` is the nuclear
         diameter in px that tiles will have.
+        """
+        ...
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A segmenter whose results depend on more than its options: on a file of weights, say."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what decides over the results beside the options and the version of its package.
+
+        Plain numbers, texts, lists and mappings, such as a checksum of weights, and versions of
+        packages that compute. A run records them, and does an image again when they change. It is
+        called before any work and with every image: read no more than a small file for it.
+
+        Raises a :class:`~cellseg_core.errors.CellsegError` where the segmenter could not work, for
+        want of its weights, say: that ends a run before it begins.
         """
         ...
 

@@ -16,9 +16,10 @@ from cellseg_core.image import Image
 from cellseg_core.normalize import Brightness, row_bands
 from cellseg_core.tiling import Box
 
-__all__ = ["GUESSED", "ScaledImage", "guess_diameter", "is_plausible", "view"]
+__all__ = ["DOUBTED", "GUESSED", "ScaledImage", "guess_diameter", "is_plausible", "view"]
 
 GUESSED = "nothing to go by: a guess"
+DOUBTED = "estimated from the image, against its pixel size"
 _TYPICAL_NUCLEUS_UM = 8.0
 _PLAUSIBLE_NUCLEUS_UM = (3.0, 30.0)
 _FEWEST_PX = 4.0
@@ -134,16 +135,18 @@ def guess_diameter(scaled: ScaledImage, sample: NDArray[np.float32]) -> tuple[fl
 
     ``sample`` is what ``scaled.sample()`` returned. The result is the median of estimates over
     parts of the image. Where those say nothing, or nothing that is plausible for the pixel size,
-    nuclei are taken to be 8 um across; without a pixel size, 16 px.
+    nuclei are taken to be 8 um across; without a pixel size, or with one at which nuclei would be
+    smaller than 4 px or larger than the image, the estimate counts after all, or 16 px.
     """
     size = scaled.image.pixel_size
     windows = (scaled.read(*box.slices)[0] for box in scaled.signal_windows(sample))
     estimates = [estimate_diameter(window) for window in windows]
     found = [estimate for estimate in estimates if estimate is not None]
-    if found:
-        estimate = float(np.median(found))
-        if is_plausible(estimate, size):
-            return estimate, "estimated from the image"
-    if size is not None:
+    estimate = float(np.median(found)) if found else None
+    if estimate is not None and is_plausible(estimate, size):
+        return estimate, "estimated from the image"
+    if size is not None and _FEWEST_PX <= _TYPICAL_NUCLEUS_UM / size <= max(scaled.shape):
         return _TYPICAL_NUCLEUS_UM / size, f"{_TYPICAL_NUCLEUS_UM:g} um at this pixel size"
+    if estimate is not None:
+        return estimate, DOUBTED
     return 16.0, GUESSED

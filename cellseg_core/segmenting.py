@@ -17,6 +17,8 @@ from cellseg_core.tiling import Tile
 
 __all__ = ["adapt", "margin_of", "segment_tile"]
 
+_MOST = 32  # beyond it a nucleus would be a pixel, and an image a giant
+
 
 def adapt(
     segmenter: Segmenter, scaled: ScaledImage, sample: NDArray[np.float32], diameter: float
@@ -24,9 +26,22 @@ def adapt(
     """Return the image at the size that the segmenter knows, and the segmenter set up for it.
 
     ``sample`` is what ``scaled.sample()`` returned, ``diameter`` that of nuclei in px.
+
+    Raises
+    ------
+    ConfigurationError
+        If the image would have to be magnified by more than 32.
+    SegmentationError
+        If the segmenter cannot adapt to it.
     """
     native = segmenter.native_diameter
     factor = 1.0 if native is None else native / diameter
+    if factor > _MOST:
+        raise ConfigurationError(
+            f"{scaled.image.name}: nuclei {diameter:g} px wide would have to be magnified "
+            f"{factor:,.0f} times for {type(segmenter).__name__}, and {_MOST} times is the most. "
+            "--nuclear-diameter is in px; a pixel size is in um."
+        )
     source = Rescaled(scaled, factor)
     if isinstance(segmenter, AdaptiveSegmenter):
         try:
@@ -53,15 +68,15 @@ def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) 
     # A network that halves its input several times sees a shifted image in another way; tiles
     # that begin on its grid show it the same image.
     grid = getattr(segmenter, "grid", 1)
-    scaled = source.window(window, grid)
-    pixels = source.read(scaled)
     where = (
         f"{name}: tile in row {tile.row + 1}, column {tile.col + 1} (rows {window.y0} to "
         f"{window.y1}, columns {window.x0} to {window.x1})"
     )
-    pixels.flags.writeable = False
     kind = type(segmenter).__name__
     try:
+        scaled = source.window(window, grid)
+        pixels = source.read(scaled)
+        pixels.flags.writeable = False
         found = segmenter.segment(pixels)
         try:
             _check(found, pixels.shape[1:])

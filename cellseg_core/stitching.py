@@ -66,7 +66,7 @@ def tile_objects(tile: Tile, found: Segmentation, shape: tuple[int, int]) -> Til
     ------
     SegmentationError
         If the labels have another shape than the window, are not integers, are negative, or fewer
-        scores than labels were given.
+        scores than labels were given, or others than from 0 to 1.
     """
     _check(found, tile.window.shape)
     numbered, present = compact(found.labels)
@@ -103,9 +103,16 @@ def _check(found: Segmentation, shape: tuple[int, int]) -> None:
     lowest, top = int(labels.min(initial=0)), int(labels.max(initial=0))
     if lowest < 0:
         raise SegmentationError(f"labels must not be negative; the smallest is {lowest}")
-    if found.scores is not None and len(found.scores) < top:
+    if found.scores is None:
+        return
+    if len(found.scores) < top:
         raise SegmentationError(
             f"there must be a score for each label up to {top}; {len(found.scores)} came"
+        )
+    scores = np.asarray(found.scores)
+    if np.any((scores < 0) | (scores > 1)):
+        raise SegmentationError(
+            f"scores are from 0 to 1; these go from {np.nanmin(scores):g} to {np.nanmax(scores):g}"
         )
 
 

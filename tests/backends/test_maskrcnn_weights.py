@@ -23,6 +23,7 @@ from cellseg_backends.maskrcnn.weights import (
     save_weights,
     shipped,
 )
+from cellseg_core.errors import OutputError
 
 SHAPES = {"stem/kernel": (3, 3, 1, 8), "stem/bias": (8,), "gain": ()}
 
@@ -120,11 +121,11 @@ def test_saving_refuses_what_half_precision_cannot_hold(tmp_path: Path, bad: flo
 def test_weights_that_were_overwritten_halfway_stay_those_before(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Path, content: bytes) -> int:
+    def fail(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OutputError, match="No space"):
         save_weights(folder, arrays(), preset="light", diameter=9, score=0.1, training={})
     monkeypatch.undo()
     assert load_weights(folder, variables()).diameter == 24

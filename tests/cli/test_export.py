@@ -16,7 +16,7 @@ def exports(monkeypatch: pytest.MonkeyPatch) -> list[tuple[MaskRCNNSegmenter, Pa
 
     def export(self: MaskRCNNSegmenter, folder: Path) -> list[Path]:
         calls.append((self, folder))
-        return [folder / "first.onnx", folder / "README.md"]
+        return [folder / "first.onnx", folder / "network.md"]
 
     monkeypatch.setattr(MaskRCNNSegmenter, "export", export)
     return calls
@@ -31,7 +31,7 @@ def test_export_hands_over_the_options_and_names_the_files(cellseg, exports, tmp
     [(segmenter, folder)] = exports
     assert (segmenter.weights, segmenter.score) == ("mine", 0.5)
     assert folder == tmp_path / "onnx"
-    assert done.out.split() == [str(folder / "first.onnx"), str(folder / "README.md")]
+    assert done.out.split() == [str(folder / "first.onnx"), str(folder / "network.md")]
 
 
 def test_a_segmenter_without_a_network_is_refused(cellseg, tmp_path) -> None:

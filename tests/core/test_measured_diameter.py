@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cellseg_core import Image, Pipeline
-from cellseg_core.errors import SegmentationError
+from cellseg_core.errors import ConfigurationError, SegmentationError
 from cellseg_core.measured_diameter import measure_diameter
 from cellseg_core.protocols import Segmentation
 from cellseg_core.scaled import view
@@ -99,3 +99,43 @@ def test_a_failing_segmenter_is_named() -> None:
 
     with pytest.raises(SegmentationError, match=r"Failing failed \(ValueError: no luck\)"):
         measured(discs(20), 20, Failing())
+
+
+def test_a_pixel_size_that_cannot_be_is_doubted_and_said() -> None:
+    result = Pipeline(segmenter=Choosy()).run(discs(20, pixel_size=5.0))
+    assert result.nuclear_diameter == pytest.approx(20, rel=0.2)
+    assert any("is the pixel size right?" in warning for warning in result.warnings)
+    assert any("um at 5 um for each px" in warning for warning in result.warnings)
+
+
+@pytest.mark.parametrize("diameter", [1e-9, 0.4])
+def test_a_diameter_that_would_magnify_beyond_all_bounds_is_refused(diameter: float) -> None:
+    with pytest.raises(ConfigurationError, match="--nuclear-diameter is in px"):
+        Pipeline(segmenter=Choosy(), nuclear_diameter=diameter).run(discs(20))
+
+
+@pytest.mark.parametrize("native", [0.0, -3.0, float("nan")])
+def test_a_native_diameter_that_is_none_is_named(native: float) -> None:
+    with pytest.raises(ConfigurationError, match="native_diameter of Choosy"):
+        Pipeline(segmenter=Choosy(native_diameter=native)).run(discs(20))
+
+
+def test_scores_beyond_their_range_are_refused() -> None:
+    @attrs.frozen
+    class Proud(Choosy):
+        def segment(self, tile):
+            found = super().segment(tile)
+            return Segmentation(found.labels, 50 * found.scores)
+
+    with pytest.raises(SegmentationError, match="Proud broke a rule: scores are from 0 to 1"):
+        Pipeline(segmenter=Proud(), nuclear_diameter=20).run(discs(20))
+
+
+def test_memory_that_runs_out_while_measuring_is_told_so() -> None:
+    @attrs.frozen
+    class Greedy(Choosy):
+        def segment(self, tile):
+            raise MemoryError
+
+    with pytest.raises(SegmentationError, match="while the nuclear diameter was measured"):
+        Pipeline(segmenter=Greedy()).run(discs(20))

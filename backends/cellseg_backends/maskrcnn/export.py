@@ -1,7 +1,7 @@
 """The network as ONNX files, which programs in any language can run without cellseg or Keras.
 
 Three graphs, those that the detector runs; between them lies what ONNX says badly: choosing boxes,
-and drawing masks. ``README.md``, written beside them, says how to put them together.
+and drawing masks. ``network.md``, written beside them, says how to put them together.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def export_network(weights: Path, folder: Path, score: float | None = None) -> S
         files[f"{graph.name}.onnx"] = _converted(graph)
         facts["graphs"][f"{graph.name}.onnx"] = {"inputs": graph.inputs, "outputs": graph.outputs}
     files["network.json"] = (json.dumps(facts, indent=1) + "\n").encode()
-    files["README.md"] = _readme(facts).encode()
+    files["network.md"] = _readme(facts).encode()
     written = []
     for name, content in files.items():
         path = folder / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -14,7 +15,9 @@ from pathlib import Path
 
 from cellseg_core.errors import ConfigurationError, MissingPackageError, SegmentationError
 
-__all__ = ["cpu_flags", "start_keras"]
+__all__ = ["configured_backend", "cpu_flags", "start_keras"]
+
+_BACKENDS = ("tensorflow", "jax", "torch")
 
 _OTHERWISE = "Everything else works without it: --segmenter watershed, for example."
 # TensorFlow's notes, and its complaints that there is no GPU, at times of every severity.
@@ -36,10 +39,22 @@ def cpu_flags() -> frozenset[str]:
     return frozenset(line[1].split()) if line else frozenset()
 
 
+def configured_backend() -> str:
+    """Return the backend that Keras would start with; to ask Keras would start it."""
+    named = os.environ.get("KERAS_BACKEND")
+    if named:
+        return named
+    try:
+        file = Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json").expanduser()
+        return str(json.loads(file.read_text(encoding="utf-8"))["backend"])
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError):
+        return "tensorflow"  # what Keras takes where its settings are missing or damaged
+
+
 def start_keras() -> None:
     """Import Keras and the backend that it is set to, once in a process.
 
-    The backend is what ``KERAS_BACKEND`` says, or Keras' own settings; TensorFlow by default.
+    The backend is that of :func:`configured_backend`.
 
     Raises
     ------
@@ -65,7 +80,12 @@ def start_keras() -> None:
 
 
 def _start() -> None:
-    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    backend = configured_backend()
+    if backend not in _BACKENDS:
+        raise ConfigurationError(
+            f"Keras is set to the backend {backend!r}, and the Mask R-CNN works with "
+            f"{', '.join(_BACKENDS)}. Set KERAS_BACKEND=tensorflow."
+        )
     if backend == "tensorflow":
         # What it cannot do it raises; what it logs as an error is, for example, that a graph was
         # not optimised in one of many ways.
@@ -85,12 +105,13 @@ def _start() -> None:
         wanted = f"Keras with its backend {backend}"
         raise MissingPackageError(
             f"the Mask R-CNN computes by {wanted}, which cannot be imported ({error}). Install it "
-            f"with: pip install keras {backend}. {_OTHERWISE}"
+            f"with: pip install keras {backend}; or set KERAS_BACKEND to another of "
+            f"{', '.join(_BACKENDS)} that is installed. {_OTHERWISE}"
         ) from error
     except ValueError as error:
         raise ConfigurationError(
-            f"Keras cannot start with KERAS_BACKEND={backend} ({error}). Set it to tensorflow, jax "
-            "or torch, or unset it."
+            f"Keras cannot start with the backend {backend} ({error}). Its settings are in the "
+            "environment variables KERAS_... and in ~/.keras/keras.json: mend or remove them."
         ) from error
     if keras.config.image_data_format() != "channels_last":
         raise ConfigurationError(

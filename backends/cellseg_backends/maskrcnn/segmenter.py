@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from cellseg_backends.adaptation import check_adaptation
 from cellseg_backends.maskrcnn.contrast import Contrast, compressed
+from cellseg_backends.maskrcnn.keras_start import configured_backend
+from cellseg_backends.maskrcnn.presets import GRID, HALO
 from cellseg_backends.maskrcnn.weights import Description, describe, find_weights
 from cellseg_core.errors import ConfigurationError, SegmentationError
 from cellseg_core.protocols import Segmentation
+from cellseg_core.provenance import package_versions
 
 __all__ = ["MaskRCNNSegmenter"]
 
-_HALO = 3.0  # nuclear diameters
 _VIEWS = {"normal": 1, "high": 4}
 
 
@@ -44,7 +46,8 @@ def _check_path(_: object, __: object, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or not value.strip() or "\0" in value):
         raise ConfigurationError(
             "maskrcnn.weights is the path of a folder that `cellseg train` wrote; got "
-            f"{value!r}. Leave it out for the weights that come with cellseg."
+            f"{value!r}. Where it is named like a number or a date, write ./ before it; leave it "
+            "out for the weights that come with cellseg."
         )
 
 
@@ -116,7 +119,7 @@ class MaskRCNNSegmenter:
     _contrast: Contrast | None = attrs.field(default=None, init=False, repr=False)
 
     uses_membrane: ClassVar[bool] = False
-    grid: ClassVar[int] = 32
+    grid: ClassVar[int] = GRID
 
     @property
     def native_diameter(self) -> float:
@@ -133,7 +136,7 @@ class MaskRCNNSegmenter:
     @property
     def halo(self) -> int:
         """Return 3 nuclear diameters in px, the margin that a tile needs."""
-        return math.ceil(_HALO * self.native_diameter)
+        return math.ceil(HALO * self.native_diameter)
 
     def adapt(self, sample: NDArray[np.float32], diameter: float) -> MaskRCNNSegmenter:
         """Return a copy that is set up for one image: its contrast, and which way round it is.
@@ -188,10 +191,41 @@ class MaskRCNNSegmenter:
 
         from cellseg_backends.maskrcnn.detector import Thresholds
 
-        thresholds = Thresholds(score=description.score if self.score is None else self.score)
+        thresholds = Thresholds(score=self._least_score(description))
         plane = compressed(self._contrast.apply(tile[0]))
         found: Segmentation = detector.find(plane, thresholds, _VIEWS[self.quality])
         return found
+
+    def facts(self) -> dict[str, Any]:
+        """Return which network this is, and what computes it, for the record of a run.
+
+        ``weights`` has the checksum of the weights, the preset and the diameter of nuclei in px,
+        ``score`` is the least confidence that counts, ``packages`` are versions. Neither Keras nor
+        the weights are loaded: whether the weights have this checksum shows when they are.
+
+        Raises
+        ------
+        WeightsError
+            If there are no weights where they should be, or what they say of themselves is
+            damaged.
+        """
+        # Not from memory: the file can be replaced within one tick of the clock.
+        description = describe(find_weights(self.weights))
+        backend = configured_backend()
+        return {
+            "weights": {
+                "sha256": description.sha256,
+                "preset": description.preset,
+                "diameter_px": description.diameter,
+            },
+            "score": self._least_score(description),
+            "backend": backend,
+            # They compute every score and outline, and a new version may round otherwise.
+            "packages": package_versions(("keras", backend)),
+        }
+
+    def _least_score(self, description: Description) -> float:
+        return description.score if self.score is None else self.score
 
     def export(self, folder: Path) -> Sequence[Path]:
         """Write the network as ONNX files for other programs, and return the files written.

@@ -12,6 +12,7 @@ The folder holds, while it goes on and afterwards::
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,13 @@ _FROM_SCRATCH, _FINE_TUNING = 12_000, 1_000  # steps
 _RATE_FROM_SCRATCH, _RATE_FINE_TUNING = 1e-3, 2e-4
 _DIAMETER = 24.0
 _CHECKPOINT, _MODEL = "checkpoint.npz", "model.json"
-_FILES = (_CHECKPOINT, "log.csv", "report.json", _MODEL, "weights.npz")
 
 
-def _whole(low: int) -> Any:
+def _whole(low: int, high: int = 10**9) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise ConfigurationError(
-                f"trainer.{attribute.name} is a whole number of {low} or more; got {value!r}."
+                f"trainer.{attribute.name} is a whole number from {low} to {high:,}; got {value!r}."
             )
 
     return check
@@ -52,6 +52,18 @@ def _number(low: float, high: float) -> Any:
             )
 
     return check
+
+
+def _as_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _is_folder(_: object, __: object, value: Any) -> None:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ConfigurationError(
+            "trainer.start is 'shipped', 'scratch', or a folder that `cellseg train` wrote; got "
+            f"{value!r}. Where a folder is named like a number or a date, write ./ before it."
+        )
 
 
 def _crop(_: object, __: object, value: Any) -> None:
@@ -109,12 +121,12 @@ class MaskRCNNTrainer:
     """
 
     preset: str = attrs.field(default="light", validator=_known)
-    start: str | None = "shipped"
+    start: str = attrs.field(default="shipped", converter=_as_text, validator=_is_folder)
     steps: int | None = attrs.field(default=None, validator=_optional(_whole(1)))
     batch_size: int = attrs.field(default=8, validator=_whole(1))
     crop: int = attrs.field(default=256, validator=_crop)
     rate: float | None = attrs.field(default=None, validator=_optional(_number(0, 1)))
-    seed: int = attrs.field(default=0, validator=_whole(0))
+    seed: int = attrs.field(default=0, validator=_whole(0, 2**32 - 1))
     simulated: int = attrs.field(default=0, validator=_whole(0))
     class_weight: float = attrs.field(default=0.5, validator=_number(0, 100))
     precision: str = attrs.field(default="auto", validator=_precision)
@@ -153,14 +165,12 @@ class MaskRCNNTrainer:
                 "to replace it."
             )
         contents = dataset.check(lambda n, of: report.progress("checking images", n, of, {}))
-        for name in _FILES if fresh else ():
-            (folder / name).unlink(missing_ok=True)
-        run = TrainingRun(self._plan(start), dataset, contents, folder, report)
+        run = TrainingRun(self._plan(start), dataset, contents, folder, report, fresh)
         return run.finish(run.train())
 
     def _start(self, folder: Path, report: TrainingReporter) -> Path | None:
         """Return the folder of the weights to start from, None for random ones."""
-        if self.start in (None, "scratch"):
+        if self.start == "scratch":
             return None
         if self.start == "shipped":
             if not (shipped() / _MODEL).is_file():

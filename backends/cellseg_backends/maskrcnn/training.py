@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import attrs
@@ -25,7 +27,10 @@ Weights = dict[str, NDArray[np.float32]]
 
 _AHEAD = 3  # batches that are made while the model is at work
 _AVERAGE_EVERY = 5
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_DAMAGE = (
+    *(OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, TokenError),
+)
 
 
 @attrs.frozen(kw_only=True)

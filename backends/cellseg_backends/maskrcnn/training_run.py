@@ -36,6 +36,8 @@ from cellseg_core.training_set import Contents, TrainingExample, TrainingSet
 
 __all__ = ["Plan", "TrainingRun"]
 
+_CHECKPOINT = "checkpoint.npz"
+_FILES = (_CHECKPOINT, "log.csv", "report.json", "model.json", "weights.npz")
 _SAVE_EVERY = 200
 _WATCHED = 32  # validation images during training
 _SAMPLE = 60  # training images that the least confidence is chosen on
@@ -78,6 +80,8 @@ class Plan:
 class TrainingRun:
     """A training in a folder; what was begun there goes on if the plan and the images are the same.
 
+    With ``fresh``, what is there is removed once the new training is ready to begin.
+
     Raises
     ------
     ConfigurationError
@@ -89,6 +93,7 @@ class TrainingRun:
     contents: Contents
     folder: Path
     report: TrainingReporter
+    fresh: bool = False
     _settings: dict[str, Any] = attrs.field(init=False)
     _history: list[list[float]] = attrs.field(init=False, factory=list)  # step, validation mAP
     _trial: Trial | None = attrs.field(init=False, default=None)
@@ -97,7 +102,7 @@ class TrainingRun:
 
     def __attrs_post_init__(self) -> None:
         self._settings = {**self.plan.settings(), "images": self.contents.fingerprint}
-        if self._checkpoint.is_file():
+        if self._checkpoint.is_file() and not self.fresh:
             facts = checkpoint_facts(self._checkpoint)
             _check_same(facts.get("settings", {}), self._settings, self.folder)
             self._history, self._seconds_before = facts["history"], facts["seconds"]
@@ -116,6 +121,9 @@ class TrainingRun:
             On Ctrl-C, once the step at hand is done and the checkpoint written.
         """
         training = self._built()
+        # Only now is it known that a new training can begin.
+        for name in _FILES if self.fresh else ():
+            (self.folder / name).unlink(missing_ok=True)
         if self._checkpoint.is_file():
             training.restore(self._checkpoint)
             self.report.say(f"going on from step {training.step} of {self.plan.steps}")
@@ -198,7 +206,7 @@ class TrainingRun:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.folder / "checkpoint.npz"
+        return self.folder / _CHECKPOINT
 
     @property
     def _seconds(self) -> float:

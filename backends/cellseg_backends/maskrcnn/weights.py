@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 import math
 import os
 import zipfile
@@ -54,13 +55,13 @@ def _is_preset(_: object, __: object, value: Any) -> None:
 
 
 def _is_diameter(_: object, __: object, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1000:
-        raise ValueError(f"diameter is a number of px over 0 and below 1000; got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 4 <= value <= 200:
+        raise ValueError(f"diameter is a number of px from 4 to 200; got {value!r}")
 
 
 def _is_score(_: object, __: object, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"score is a number from 0 to 1; got {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError(f"score is a number from 0 to below 1; got {value!r}")
 
 
 def _is_checksum(_: object, __: object, value: Any) -> None:
@@ -282,6 +283,7 @@ def load_weights(folder: Path, variables: Mapping[str, Any]) -> Description:
         OSError,
         zipfile.BadZipFile,
         zlib.error,
+        lzma.LZMAError,
     ) as error:
         if isinstance(error, WeightsError):
             raise
