@@ -31,7 +31,8 @@ def test_the_weights_are_small_and_say_where_they_come_from() -> None:
     assert {"steps", "seed", "rate"} <= set(facts["settings"])
 
 
-@pytest.mark.parametrize(("diameter", "given"), [(6.0, True), (60.0, True), (60.0, False)])
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("diameter", [6.0, 60.0])
 def test_small_and_large_nuclei_are_found(diameter: float, given: bool) -> None:
     edge = int(16 * diameter)
     tissue = simulate_tissue(

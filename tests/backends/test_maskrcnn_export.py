@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +13,16 @@ import pytest
 
 from cellseg_backends.maskrcnn import export
 from cellseg_backends.maskrcnn.export import export_network
-from cellseg_backends.maskrcnn.presets import PRESETS, Preset
+from cellseg_backends.maskrcnn.presets import Preset
 from cellseg_backends.maskrcnn.segmenter import MaskRCNNSegmenter
 from cellseg_backends.maskrcnn.weights import WeightsError, save_weights
 from cellseg_core.errors import ConfigurationError, MissingPackageError, OutputError
 
-TINY = Preset(
-    name="tiny",
-    widths=(8, 8, 8, 8, 8),
-    depths=(0, 1, 1, 1, 1),
-    pyramid=8,
-    box_units=8,
-    mask_channels=8,
-    mask_convs=1,
-)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _tiny() -> Iterator[None]:
-    PRESETS["tiny"] = TINY
-    yield
-    del PRESETS["tiny"]
+pytestmark = pytest.mark.usefixtures("known_tiny")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, known_tiny: Preset) -> Path:
     """Return a folder with weights."""
     import keras
 
@@ -46,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     keras.utils.set_random_seed(1)
     folder = tmp_path_factory.mktemp("weights")
-    arrays = {n: np.array(v.numpy()) for n, v in MaskRCNN(TINY).weights().items()}
+    arrays = {n: np.array(v.numpy()) for n, v in MaskRCNN(known_tiny).weights().items()}
     save_weights(folder, arrays, preset="tiny", diameter=24.0, score=0.3, training={})
     return folder
 
@@ -60,7 +44,7 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("onnx") / "made" / "by export"
     files = export_network(trained, folder)
     assert [path.name for path in files] == [
-        "first.onnx", "boxes.onnx", "masks.onnx", "network.json", "README.md",
+        "first.onnx", "boxes.onnx", "masks.onnx", "network.json", "network.md",
     ]  # fmt: skip
     assert sorted(folder.iterdir()) == sorted(files), "nothing else is left there"
     return folder
@@ -74,7 +58,7 @@ def session(folder: Path, name: str) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(64, 96), (128, 32)])
 def test_the_exported_network_computes_what_keras_computes(
-    trained: Path, exported: Path, shape: tuple[int, int]
+    trained: Path, exported: Path, known_tiny: Preset, shape: tuple[int, int]
 ) -> None:
     from keras import ops
 
@@ -85,7 +69,7 @@ def test_the_exported_network_computes_what_keras_computes(
     from cellseg_backends.maskrcnn.targets import grown
     from cellseg_backends.maskrcnn.weights import load_weights
 
-    network = MaskRCNN(TINY)
+    network = MaskRCNN(known_tiny)
     load_weights(trained, network.weights())
     rng = np.random.default_rng(0)
     image = rng.random((1, *shape, 1)).astype(np.float32)
@@ -122,7 +106,7 @@ def test_the_description_has_the_tensors_as_they_are(exported: Path) -> None:
     facts = json.loads((exported / "network.json").read_text())
     assert facts["thresholds"]["score"] == 0.3
     assert facts["nuclear_diameter_px"] == 24.0
-    readme = (exported / "README.md").read_text()
+    readme = (exported / "network.md").read_text()
     assert "$" not in readme
     assert "nuclei are 24 px wide" in readme
     for file, ends in facts["graphs"].items():
@@ -143,7 +127,7 @@ def test_the_lines_in_the_description_decode_the_proposals(exported: Path) -> No
     height, width = 64, 96
     references = anchors(height, width)
     deltas = np.random.default_rng(0).normal(size=(1, len(references), 4)).astype(np.float32)
-    lines = re.search(r"```python\n(.*?)```", (exported / "README.md").read_text(), re.DOTALL)[1]
+    lines = re.search(r"```python\n(.*?)```", (exported / "network.md").read_text(), re.DOTALL)[1]
     names: dict[str, Any] = {
         "np": np, "height": height, "width": width, "deltas": deltas,
         "facts": json.loads((exported / "network.json").read_text()),
@@ -161,7 +145,7 @@ def test_the_user_s_score_is_described(
     monkeypatch.setattr(export, "_converted", lambda graph: b"")
     MaskRCNNSegmenter(weights=str(trained), score=0.77).export(tmp_path)
     assert json.loads((tmp_path / "network.json").read_text())["thresholds"]["score"] == 0.77
-    assert "at least 0.77" in (tmp_path / "README.md").read_text()
+    assert "at least 0.77" in (tmp_path / "network.md").read_text()
 
 
 @pytest.mark.parametrize("package", ["onnx", "tf2onnx"])

@@ -8,7 +8,6 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +16,20 @@ import numpy as np
 import pytest
 
 from cellseg_backends.maskrcnn import keras_start, precision, segmenter
+from cellseg_backends.maskrcnn.detector import Detector, Thresholds
 from cellseg_backends.maskrcnn.keras_start import cpu_flags, start_keras
 from cellseg_backends.maskrcnn.precision import TOLERANCE, built, computes_in_bfloat16
 from cellseg_backends.maskrcnn.presets import PRESETS, Preset
 from cellseg_backends.maskrcnn.segmenter import MaskRCNNSegmenter
 from cellseg_backends.maskrcnn.weights import WeightsError, save_weights
 from cellseg_core.errors import ConfigurationError, MissingPackageError, SegmentationError
-from cellseg_core.protocols import AdaptiveSegmenter, Exportable
+from cellseg_core.protocols import AdaptiveSegmenter, Exportable, Segmentation
 
-TINY = Preset(
-    name="tiny",
-    widths=(8, 8, 8, 8, 8),
-    depths=(0, 1, 1, 1, 1),
-    pyramid=8,
-    box_units=8,
-    mask_channels=8,
-    mask_convs=1,
-)
-
-
-@pytest.fixture(autouse=True)
-def _tiny() -> Iterator[None]:
-    PRESETS["tiny"] = TINY
-    yield
-    del PRESETS["tiny"]
+pytestmark = pytest.mark.usefixtures("known_tiny")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, known_tiny: Preset) -> Path:
     """Return a folder with weights that find something wherever they look."""
     folder = tmp_path_factory.mktemp("weights") / "tiny"
     write_weights(folder)
@@ -58,7 +43,8 @@ def write_weights(folder: Path, diameter: float = 24.0, bias: float = 3.0) -> No
 
     keras.utils.set_random_seed(1)
     arrays = {
-        name: np.array(variable.numpy()) for name, variable in MaskRCNN(TINY).weights().items()
+        name: np.array(variable.numpy())
+        for name, variable in MaskRCNN(PRESETS["tiny"]).weights().items()
     }
     arrays["proposal_output/bias"][::5] = bias
     for name in ("box_nucleus/bias", "quality_logit/bias", "mask_logits/bias"):
@@ -107,9 +93,7 @@ def test_it_follows_the_protocols() -> None:
     assert made.weights == "somewhere"
     assert isinstance(made, Exportable)
     assert not made.uses_membrane
-    for name in ("adapt", "segment", "native_diameter", "halo"):
-        assert hasattr(AdaptiveSegmenter, name)
-        assert hasattr(MaskRCNNSegmenter, name)
+    assert isinstance(MaskRCNNSegmenter(), AdaptiveSegmenter)
 
 
 def test_making_one_imports_neither_keras_nor_a_backend(trained: Path) -> None:
@@ -188,9 +172,19 @@ def test_a_higher_score_leaves_the_less_confident_out(trained: Path) -> None:
     assert not strict.segment(tile()).labels.any()
 
 
-def test_high_quality_looks_at_the_mirror_images_too(trained: Path) -> None:
-    found = adapted(trained, quality="high").segment(tile())
-    assert found.labels.any()
+@pytest.mark.parametrize(("quality", "views"), [("normal", 1), ("high", 4)])
+def test_high_quality_looks_at_the_mirror_images_too(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, quality: str, views: int
+) -> None:
+    find, seen = Detector.find, []
+
+    def watched(self: Detector, plane: Any, thresholds: Thresholds, views: int) -> Segmentation:
+        seen.append(views)
+        return find(self, plane, thresholds, views)
+
+    monkeypatch.setattr(Detector, "find", watched)
+    assert adapted(trained, quality=quality).segment(tile()).labels.any()
+    assert seen == [views]
 
 
 def test_a_copy_in_this_process_and_one_from_bytes_find_the_same(trained: Path) -> None:
@@ -237,18 +231,19 @@ def test_a_damaged_file_shows_when_the_network_is_loaded(tmp_path: Path) -> None
 
 
 def _spawned(copy: MaskRCNNSegmenter) -> np.ndarray:
-    PRESETS["tiny"] = TINY
     return np.asarray(copy.segment(tile()).labels)
 
 
 @pytest.mark.slow
-def test_a_fresh_process_is_quiet_and_finds_the_same(trained: Path, tmp_path: Path) -> None:
+def test_a_fresh_process_is_quiet_and_finds_the_same(
+    trained: Path, tmp_path: Path, known_tiny: Preset
+) -> None:
     copy = adapted(trained)
     (tmp_path / "copy").write_bytes(pickle.dumps(copy))
     code = (
         "import pickle, sys, numpy as np\n"
         "from cellseg_backends.maskrcnn.presets import PRESETS, Preset\n"
-        f"PRESETS['tiny'] = Preset(**{attrs.asdict(TINY)!r})\n"
+        f"PRESETS['tiny'] = Preset(**{attrs.asdict(known_tiny)!r})\n"
         f"copy = pickle.load(open({str(tmp_path / 'copy')!r}, 'rb'))\n"
         "tile = np.random.default_rng(0).random((1, 90, 110)).astype(np.float32)\n"
         f"np.save({str(tmp_path / 'labels.npy')!r}, copy.segment(tile).labels)\n"
@@ -307,7 +302,7 @@ def test_a_backend_that_keras_does_not_know_is_told() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
     )
-    assert "ConfigurationError: Keras cannot start with KERAS_BACKEND=tensorfow" in done.stderr
+    assert "ConfigurationError: Keras is set to the backend 'tensorfow', and" in done.stderr
 
 
 @pytest.mark.usefixtures("not_started")
@@ -389,12 +384,12 @@ def test_the_user_s_choice_of_a_precision_counts(monkeypatch: pytest.MonkeyPatch
     assert built(lambda kind: kind, "float32") == "float32"
 
 
-def test_both_precisions_of_one_network_agree(trained: Path) -> None:
+def test_both_precisions_of_one_network_agree(trained: Path, known_tiny: Preset) -> None:
     from cellseg_backends.maskrcnn.model import MaskRCNN
     from cellseg_backends.maskrcnn.weights import load_weights
 
     def build(kind: str) -> MaskRCNN:
-        network = MaskRCNN(TINY, kind)
+        network = MaskRCNN(known_tiny, kind)
         load_weights(trained, network.weights())
         return network
 

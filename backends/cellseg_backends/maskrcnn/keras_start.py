@@ -86,10 +86,10 @@ def _start() -> None:
             f"Keras is set to the backend {backend!r}, and the Mask R-CNN works with "
             f"{', '.join(_BACKENDS)}. Set KERAS_BACKEND=tensorflow."
         )
+    # What TensorFlow cannot do it raises; what it logs as an error is, for example, that a graph
+    # was not optimised in one of many ways. Other backends' packages import it too.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if backend == "tensorflow":
-        # What it cannot do it raises; what it logs as an error is, for example, that a graph was
-        # not optimised in one of many ways.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         flags = cpu_flags()
         if platform.machine() in ("x86_64", "AMD64") and flags and "avx" not in flags:
             raise MissingPackageError(

@@ -1,4 +1,4 @@
-"""What the tests of the Mask R-CNN's parts share: a tiny network, and discs to find."""
+"""What the tests of the Mask R-CNN's parts share: discs to find."""
 
 from __future__ import annotations
 
@@ -8,21 +8,6 @@ import numpy as np
 import pytest
 
 from cellseg_backends.maskrcnn.dataset import TrainingImage
-from cellseg_backends.maskrcnn.presets import Preset
-
-
-@pytest.fixture(scope="session")
-def tiny() -> Preset:
-    """Return a network of a few thousand weights, with all parts that the large ones have."""
-    return Preset(
-        name="tiny",
-        widths=(8, 8, 8, 8, 8),
-        depths=(1, 1, 1, 1, 1),
-        pyramid=8,
-        box_units=16,
-        mask_channels=8,
-        mask_convs=1,
-    )
 
 
 @pytest.fixture(scope="session")

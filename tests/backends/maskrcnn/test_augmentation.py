@@ -50,11 +50,12 @@ class TestPlacement:
         assert (np.abs(turned) > 1e-3).all()
 
     def test_depends_on_the_generator_alone(self) -> None:
-        for _ in range(2):
-            first = PLAIN.placement(np.random.default_rng(5), 2.0)
-            again = PLAIN.placement(np.random.default_rng(5), 2.0)
-            np.testing.assert_array_equal(first[0], again[0])
-            assert first[1] == again[1]
+        first, again, another = (
+            PLAIN.placement(np.random.default_rng(seed), 2.0) for seed in (5, 5, 6)
+        )
+        np.testing.assert_array_equal(first[0], again[0])
+        assert first[1] == again[1]
+        assert first[1] != another[1]
 
 
 class TestWarp:
