@@ -21,7 +21,7 @@ STRIDES = (2, 4, 8, 16, 32)
 GRID = STRIDES[-1]
 """Images are padded to multiples of this, and tiles begin at multiples of it."""
 
-HALO = 3.0
+HALO = 5.0
 """Nuclear diameters around the core of a tile that decide over what is found there."""
 
 

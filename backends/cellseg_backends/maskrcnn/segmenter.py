@@ -135,7 +135,7 @@ class MaskRCNNSegmenter:
 
     @property
     def halo(self) -> int:
-        """Return 3 nuclear diameters in px, the margin that a tile needs."""
+        """Return 5 nuclear diameters in px, the margin that a tile needs."""
         return math.ceil(HALO * self.native_diameter)
 
     def adapt(self, sample: NDArray[np.float32], diameter: float) -> MaskRCNNSegmenter:
