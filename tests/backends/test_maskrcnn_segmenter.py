@@ -72,7 +72,7 @@ def adapted(weights: Path, **options: Any) -> MaskRCNNSegmenter:
         ({"score": True}, "got True"),
         ({"score": "0.5"}, "got '0.5'"),
         ({"score": float("nan")}, "got nan"),
-        ({"weights": 3}, "maskrcnn.weights is the path of a folder .*got 3. Leave it out"),
+        ({"weights": 3}, "maskrcnn.weights is the path of a folder .*got 3. Where it is"),
         ({"weights": ""}, "got ''"),
         ({"weights": " "}, "got ' '"),
         ({"weights": "a\0b"}, r"got 'a\\x00b'"),

@@ -182,17 +182,19 @@ def test_another_training_is_not_mixed_in(trained: Path, dataset: TrainingSet) -
 def test_fresh_starts_over(trained: Path, dataset: TrainingSet, tmp_path: Path) -> None:
     for file in trained.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    report = Reports(crash_in="reading images")
+    report = Reports(crash_in="training")
     with pytest.raises(CrashError):
         trainer(seed=4).train(dataset, tmp_path, report, fresh=True)
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 2, "the first step of the new"
 
 
-def test_fresh_keeps_what_is_there_until_the_new_images_are_known_to_be_good(
-    trained: Path, dataset: TrainingSet, tmp_path: Path
+@pytest.mark.parametrize("doing", ["checking images", "reading images"])
+def test_fresh_keeps_what_is_there_until_the_new_training_can_begin(
+    trained: Path, dataset: TrainingSet, tmp_path: Path, doing: str
 ) -> None:
     (tmp_path / "model.json").write_bytes((trained / "model.json").read_bytes())
-    report = Reports(crash_in="checking images")
+    report = Reports(crash_in=doing)
     with pytest.raises(CrashError):
         trainer(seed=4).train(dataset, tmp_path, report, fresh=True)
     assert (tmp_path / "model.json").exists()
