@@ -7,6 +7,7 @@ that knows one diameter and gives scores can tell: it is shown parts of the imag
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import attrs
 import numpy as np
@@ -22,7 +23,7 @@ from cellseg_core.tiling import Tile
 __all__ = ["measure_diameter"]
 
 _FACTORS = (0.25, 0.5, 1.0, 2.0)  # of the guess
-_REFINEMENTS = 2
+_LOOKS = len(_FACTORS) + 2  # at most: the best is looked at again
 _SETTLED = 0.15  # octaves: a look from so near would find the same
 _SPOTS, _EDGE = 2, 512  # px as the segmenter sees them
 _FEW = 3
@@ -40,7 +41,11 @@ class _Look:
 
 
 def measure_diameter(
-    segmenter: Segmenter, scaled: ScaledImage, sample: NDArray[np.float32], guess: float
+    segmenter: Segmenter,
+    scaled: ScaledImage,
+    sample: NDArray[np.float32],
+    guess: float,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> float | None:
     """Return the median diameter in px of the nuclei that the segmenter finds, or None.
 
@@ -57,6 +62,8 @@ def measure_diameter(
         The image, and what ``scaled.sample()`` returned.
     guess
         Diameter in px to start from.
+    progress
+        Called before every look with how many are done, and how many there are at most.
 
     Returns
     -------
@@ -72,13 +79,15 @@ def measure_diameter(
     if segmenter.native_diameter is None:
         return None
     looks: list[_Look] = []
-    for factor in _FACTORS:
+    for done, factor in enumerate(_FACTORS):
+        progress(done, _LOOKS)
         if is_plausible(guess * factor, scaled.image.pixel_size):
             look = _look(segmenter, scaled, sample, guess * factor)
             if look is None:
                 return None
             looks.append(look)
-    for _ in range(_REFINEMENTS):
+    for done in range(len(_FACTORS), _LOOKS):
+        progress(done, _LOOKS)
         best = max(looks, key=lambda look: look.value, default=None)
         if best is None or best.value == 0:
             return None

@@ -191,7 +191,8 @@ class Pipeline:
         levels
             The brightness scale of the data set. Default: from this image alone.
         progress
-            Called after every tile and every measured channel.
+            Called before every look at the diameter, and after every tile and every measured
+            channel.
 
         Raises
         ------
@@ -224,7 +225,13 @@ class Pipeline:
         watch.lap("brightness")
         if self.nuclear_diameter is None:
             diameter, known_from = guess_diameter(scaled, sample)
-            measured = measure_diameter(built.segmenter, scaled, sample, diameter)
+            measured = measure_diameter(
+                built.segmenter,
+                scaled,
+                sample,
+                diameter,
+                progress=lambda n, of: report("diameter", n, of),
+            )
             if measured is not None:
                 diameter, known_from = measured, "measured on nuclei found in parts of the image"
         else:

@@ -16,6 +16,7 @@ __all__ = ["Console"]
 
 _WORDS = {
     "brightness": "measuring brightness",
+    "diameter": "measuring the diameter",
     "segment": "finding nuclei, tile",
     "measure": "measuring channel",
     "write": "writing file",

@@ -91,6 +91,14 @@ def test_the_pipeline_works_with_what_was_measured() -> None:
     assert given.facts["nuclear_diameter_from"] == "given"
 
 
+def test_the_looks_are_told() -> None:
+    told: list[tuple[str, int, int]] = []
+    Pipeline(segmenter=Choosy()).run(discs(20), progress=lambda *one: told.append(one))
+    looks = [one for one in told if one[0] == "diameter"]
+    assert looks[:4] == [("diameter", done, 6) for done in range(4)]
+    assert told.index(looks[-1]) < told.index(("segment", 0, 1))
+
+
 def test_a_failing_segmenter_is_named() -> None:
     @attrs.frozen
     class Failing(Choosy):
