@@ -5,7 +5,9 @@ diameter come from the image. Prints mAP (IoU 0.5 to 0.95, the Bowl's definition
 0.75 by kind of image, and how near the estimated diameters are.
 
     python benchmarks/accuracy.py [--split val] [--segmenters maskrcnn,watershed] [--true-diameter]
-                                  [--data FOLDER] [--json FILE]
+                                  [--set segmenter.quality=high] [--data FOLDER] [--json FILE]
+
+--set gives an option to every segmenter that is scored.
 
 The data folder (default: CELLSEG_TEST_DATA, or ../shared/data) holds dsb2018/ with images/, masks/
 and index.csv (columns id, modality, split).
@@ -23,11 +25,13 @@ import time
 from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as Picture
 
 from cellseg_core import Pipeline, read_image
+from cellseg_core.config import parse_setting
 from cellseg_core.diameter import disc_diameter
 from cellseg_core.metrics import THRESHOLDS, average_precision
 
@@ -38,14 +42,25 @@ def median_diameter(truth: np.ndarray) -> float:
     return disc_diameter(areas[areas > 0])
 
 
-def score(folder: Path, rows: list[dict[str, str]], segmenter: str, *, true_diameter: bool) -> list:
+def score(
+    folder: Path,
+    rows: list[dict[str, str]],
+    segmenter: str,
+    settings: dict[str, Any],
+    *,
+    true_diameter: bool,
+) -> list:
     """Return (modality, AP for each threshold, log2 of estimated over true diameter) by image."""
     scores = []
     for number, row in enumerate(rows, start=1):
         image = read_image(folder / "images" / f"{row['id']}.png")
         truth = np.asarray(Picture.open(folder / "masks" / f"{row['id']}.png")).astype(np.int32)
         true = median_diameter(truth)
-        pipeline = Pipeline(segmenter=segmenter, nuclear_diameter=true if true_diameter else None)
+        pipeline = Pipeline(
+            segmenter=segmenter,
+            nuclear_diameter=true if true_diameter else None,
+            options={"segmenter": settings},
+        )
         result = pipeline.run(image)
         ratio = np.log2(result.nuclear_diameter / true)
         scores.append((row["modality"], average_precision(truth, result.nuclei), ratio))
@@ -60,9 +75,11 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     parser.add_argument("--segmenters", default="maskrcnn,watershed")
     parser.add_argument("--true-diameter", action="store_true")
+    parser.add_argument("--set", action="append", default=[], type=parse_setting)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    settings = {key.removeprefix("segmenter."): value for key, value in options.set}
     default = os.environ.get("CELLSEG_TEST_DATA", "../shared/data")
     folder = (options.data or Path(default)) / "dsb2018"
     with (folder / "index.csv").open(newline="") as file:
@@ -79,7 +96,7 @@ def main() -> None:
         began = time.perf_counter()
         kinds = defaultdict(list)
         for modality, ap, ratio in score(
-            folder, rows, segmenter, true_diameter=options.true_diameter
+            folder, rows, segmenter, settings, true_diameter=options.true_diameter
         ):
             kinds["all"].append((ap, ratio))
             kinds[modality].append((ap, ratio))
@@ -98,7 +115,9 @@ def main() -> None:
                 f"{segmenter:<12} {kind:<18} {len(found):>4} {ap.mean():.3f}  {ap[at[0.5]]:.3f}  "
                 f"{ap[at[0.75]]:.3f}  {near:.0%}"
             )
-        report[segmenter] = {"seconds": round(time.perf_counter() - began, 1), "by_kind": table}
+        seconds = round(time.perf_counter() - began, 1)
+        print(f"{segmenter:<12} {seconds:.0f} s")
+        report[segmenter] = {"seconds": seconds, "by_kind": table}
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report, indent=1))

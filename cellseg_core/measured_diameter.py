@@ -91,12 +91,13 @@ def measure_diameter(
         best = max(looks, key=lambda look: look.value, default=None)
         if best is None or best.value == 0:
             return None
-        known = (abs(math.log2(best.measured / look.assumed)) for look in looks)
+        known = (abs(math.log2(best.measured / earlier.assumed)) for earlier in looks)
         if min(known) < _SETTLED:
             break
-        again = _look(segmenter, scaled, sample, best.measured)
-        assert again is not None
-        looks.append(again)
+        look = _look(segmenter, scaled, sample, best.measured)
+        if look is None:
+            return None
+        looks.append(look)
     best = max(looks, key=lambda look: look.value)
     return best.measured if is_plausible(best.measured, scaled.image.pixel_size) else None
 
