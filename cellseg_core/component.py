@@ -60,6 +60,10 @@ class Component:
     trainer
         For segmenters that ``cellseg train`` can train: where the class that does it is, as
         ``factory``; see :class:`~cellseg_core.protocols.Trainer`.
+    weights
+        For segmenters with published weights: where their table is, ``"package.module:NAME"``, a
+        sequence of :class:`~cellseg_core.weights.PublishedWeights`. ``cellseg weights`` shows and
+        fetches them; the module must import nothing heavy.
     """
 
     name: str = attrs.field(validator=_check_name)
@@ -69,5 +73,8 @@ class Component:
     install: str = ""
     patterns: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     trainer: str | None = attrs.field(
+        default=None, validator=attrs.validators.optional(_check_factory)
+    )
+    weights: str | None = attrs.field(
         default=None, validator=attrs.validators.optional(_check_factory)
     )

@@ -15,6 +15,7 @@ __all__ = [
     "MissingPackageError",
     "OutputError",
     "SegmentationError",
+    "WeightsError",
     "nearest",
 ]
 
@@ -48,6 +49,10 @@ class ConfigurationError(CellsegError, ValueError):
 
 class SegmentationError(CellsegError, RuntimeError):
     """A segmenter, expander or compensator failed, or returned something that breaks its rules."""
+
+
+class WeightsError(CellsegError, OSError):
+    """Weights are missing, damaged, or of another network than they say."""
 
 
 class OutputError(CellsegError, OSError):

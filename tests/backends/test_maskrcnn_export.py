@@ -15,8 +15,8 @@ from cellseg_backends.maskrcnn import export
 from cellseg_backends.maskrcnn.export import export_network
 from cellseg_backends.maskrcnn.presets import Preset
 from cellseg_backends.maskrcnn.segmenter import MaskRCNNSegmenter
-from cellseg_backends.maskrcnn.weights import WeightsError, save_weights
-from cellseg_core.errors import ConfigurationError, MissingPackageError, OutputError
+from cellseg_backends.maskrcnn.weights import save_weights
+from cellseg_core.errors import ConfigurationError, MissingPackageError, OutputError, WeightsError
 
 pytestmark = pytest.mark.usefixtures("known_tiny")
 

@@ -21,8 +21,13 @@ from cellseg_backends.maskrcnn.keras_start import cpu_flags, start_keras
 from cellseg_backends.maskrcnn.precision import TOLERANCE, built, computes_in_bfloat16
 from cellseg_backends.maskrcnn.presets import PRESETS, Preset
 from cellseg_backends.maskrcnn.segmenter import MaskRCNNSegmenter
-from cellseg_backends.maskrcnn.weights import WeightsError, save_weights
-from cellseg_core.errors import ConfigurationError, MissingPackageError, SegmentationError
+from cellseg_backends.maskrcnn.weights import save_weights
+from cellseg_core.errors import (
+    ConfigurationError,
+    MissingPackageError,
+    SegmentationError,
+    WeightsError,
+)
 from cellseg_core.protocols import AdaptiveSegmenter, Exportable, Segmentation
 
 pytestmark = pytest.mark.usefixtures("known_tiny")

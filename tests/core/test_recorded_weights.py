@@ -16,12 +16,12 @@ import tifffile
 
 from cellseg_backends.maskrcnn.presets import PRESETS, Preset
 from cellseg_backends.maskrcnn.segmenter import MaskRCNNSegmenter
-from cellseg_backends.maskrcnn.weights import WeightsError, describe, save_weights
+from cellseg_backends.maskrcnn.weights import describe, save_weights
 from cellseg_core import provenance
 from cellseg_core.batch import run_batch
 from cellseg_core.component import Component
 from cellseg_core.config import RunConfig
-from cellseg_core.errors import ConfigurationError, SegmentationError
+from cellseg_core.errors import ConfigurationError, SegmentationError, WeightsError
 from cellseg_core.plugins import Plugins, Registered, load_plugins
 from cellseg_core.protocols import Described, Segmentation
 from cellseg_core.provenance import deciding_packages, environment, facts_of, package_versions

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.batches import Batches
-from cellseg_backends.maskrcnn.weights import WeightsError
-from cellseg_core.errors import ConfigurationError
+from cellseg_core.errors import ConfigurationError, WeightsError
 from cellseg_core.store import atomic_binary_file
 
 __all__ = ["Schedule", "Training", "checkpoint_facts"]

@@ -25,12 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.presets import PRESETS
-from cellseg_core.errors import CellsegError, nearest
+from cellseg_core.errors import WeightsError, nearest
 from cellseg_core.store import atomic_write, output_error
 
 __all__ = [
     "Description",
-    "WeightsError",
     "describe",
     "find_weights",
     "load_weights",
@@ -43,10 +42,6 @@ _DESCRIPTION, _ARRAYS = "model.json", "weights.npz"
 _LARGEST_DESCRIPTION = 2**20
 _HEADER = 2**12  # bytes that an array takes in the file beside its numbers, at most
 _KINDS = tuple(np.dtype(kind) for kind in (np.float16, np.float32))
-
-
-class WeightsError(CellsegError, OSError):
-    """Weights are missing, damaged, or of another network than they say."""
 
 
 def _is_preset(_: object, __: object, value: Any) -> None:

@@ -1,0 +1,1 @@
+"""The Cellpose segmenter: the cellpose package on the tiles and the brightness of cellseg."""

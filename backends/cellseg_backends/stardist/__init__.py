@@ -1,0 +1,1 @@
+"""The StarDist segmenter: the stardist package on the tiles and the brightness of cellseg."""
