@@ -6,7 +6,14 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import attrs
 import numpy as np
@@ -64,7 +71,7 @@ def test_the_options_in_the_documentation_exist() -> None:
     seen = set()
     for name, module in (("run", run), ("train", train)):
         known = {option for parameter in module.command.params for option in parameter.opts}
-        for file in ("README.md", "docs/cells.md", "docs/nuclei.md"):
+        for file in ("README.md", "docs/cells.md", "docs/nuclei.md", "docs/write-a-backend.md"):
             lines = re.findall(rf"cellseg {name} .*", "\n".join(blocks("console", file)))
             used = set(re.findall(r"(?<= )--[a-z-]+", "\n".join(lines)))
             assert used <= known
@@ -98,3 +105,193 @@ def test_the_pictures_of_the_documentation_are_there() -> None:
     for file in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
         for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", file.read_text(encoding="utf-8")):
             assert (file.parent / picture).is_file(), f"{file.name} shows {picture}"
+
+
+BACKEND = "docs/write-a-backend.md"
+TEMPLATE = ROOT / "tests" / "plugins" / "cellseg-brightspots"
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[dict[str, Any]]:
+    """Return what the blocks of the page on backends define, run one after the other."""
+    module = sys.modules["write_a_backend"] = ModuleType("write_a_backend")
+    for block in blocks("python", BACKEND):
+        exec(compile(block, BACKEND, "exec"), vars(module))  # noqa: S102 - our own page
+    yield vars(module)
+    del sys.modules["write_a_backend"]
+
+
+def test_the_backend_in_30_lines_is_that_and_what_the_template_has(
+    backend: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cellseg_core.synthetic import simulate_tissue
+
+    (code,) = (block for block in blocks("python", BACKEND) if "class BrightSpots:" in block)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 30
+    monkeypatch.syspath_prepend(TEMPLATE / "src")
+    template = importlib.import_module("cellseg_brightspots.segmenter").BrightSpots()
+    ours = backend["BrightSpots"]()
+    tile = simulate_tissue((128, 128), channels=("DAPI",)).image.read(0, slice(None), slice(None))
+    tile = np.asarray(tile, np.float32)[None] / np.float32(np.max(tile))
+    one, other = ours.segment(tile), template.segment(tile)
+    assert one.labels.max() > 20
+    assert np.array_equal(one.labels, other.labels)
+    assert np.array_equal(one.scores, other.scores)
+    for name in ("native_diameter", "halo", "uses_membrane", "threshold"):
+        assert getattr(ours, name) == getattr(template, name)
+
+
+def test_the_backend_of_the_page_passes_the_tests_that_it_shows(backend: dict[str, Any]) -> None:
+    tests = backend["TestBrightSpots"]
+    names = [name for name in dir(tests) if name.startswith("test_")]
+    assert len(names) >= 10
+    for name in names:
+        getattr(tests(), name)()
+
+
+def test_the_entry_point_of_the_page_is_that_of_the_template(backend: dict[str, Any]) -> None:
+    (shown,) = (tomllib.loads(b) for b in blocks("toml", BACKEND) if "entry-points" in b)
+    project = tomllib.loads((TEMPLATE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert shown["project"]["entry-points"] == project["entry-points"]
+    (component,) = backend["cellseg_segmenters"]()
+    assert component.name in shown["project"]["entry-points"]["cellseg"]
+
+
+def test_the_subprocess_of_the_page_is_set_up_as_shown(backend: dict[str, Any]) -> None:
+    from cellseg_core.config import RunConfig, parse_setting
+    from cellseg_core.subprocess_segmenter import SubprocessSegmenter
+
+    (shown,) = (tomllib.loads(block) for block in blocks("toml", BACKEND) if "python =" in block)
+    from_file = RunConfig.from_mapping(shown).set["subprocess"]
+    (line,) = (
+        line
+        for block in blocks("console", BACKEND)
+        for line in block.splitlines()
+        if "--segmenter subprocess" in line
+    )
+    words = shlex.split(line)
+    given = [words[n + 1] for n, word in enumerate(words) if word == "--set"]
+    typed = RunConfig(set=dict(map(parse_setting, given))).set["segmenter"]
+    made = backend["make"]("envs/other", threshold=0.4)
+    assert made == attrs.evolve(
+        SubprocessSegmenter(**typed), python="envs/other", options={"threshold": 0.4}
+    )
+    for options in (from_file, typed):
+        made = SubprocessSegmenter(**options)
+        assert made.component == "my_package.nuclei:Finder"
+        assert made.options == {"threshold": 0.4, "model": "small"}
+        assert made.halo == 48
+        finder = backend["Finder"](**made.options)
+    tile = np.zeros((1, 9, 9), np.float32)
+    tile[0, 2:5, 2:5] = 1
+    labels, scores = finder.segment(tile)
+    assert (labels.max(), scores.tolist()) == (1, [1.0])
+
+
+def _mistakes(spots: Any) -> dict[str, Callable[[], object]]:
+    """Return what makes each of the mistakes that the page lists, by what the user is told."""
+    from cellseg_core import Component, Image, Pipeline, Segmentation
+    from cellseg_core.plugins import Plugins, Registered, load_plugins
+    from cellseg_core.testing import SegmenterTests
+
+    def returning(returned: Callable[[np.ndarray], object]) -> Callable[[], object]:
+        class Mistaken:
+            native_diameter = None
+            halo = 5
+
+            def segment(self, tile: np.ndarray) -> object:
+                return returned(tile)
+
+        return lambda: run(Mistaken())
+
+    def run(segmenter: Any) -> object:
+        pixels = np.arange(400, dtype=np.uint16).reshape(1, 20, 20)
+        return Pipeline(segmenter=segmenter, nuclear_diameter=8).run(Image(pixels))
+
+    def build(**options: object) -> object:
+        component = Component(name="brightspots", factory="for_the_page:BrightSpots")
+        return Plugins((Registered("segmenter", component, "mine 1"),)).build(
+            "segmenter", "brightspots", options
+        )
+
+    def unhooked() -> None:
+        entry = EntryPoint("mine", "for_the_page", "cellseg")
+        raise RuntimeError(load_plugins([entry]).problems[0].reason)
+
+    class PerTile(SegmenterTests):
+        def make(self) -> Any:
+            class Scaled(spots):  # type: ignore[misc, valid-type]
+                halo = 0
+
+                def segment(self, tile: np.ndarray) -> Segmentation:
+                    found: Segmentation = super().segment(tile / max(tile.max(), 1e-6))
+                    return found
+
+            return Scaled()
+
+    class Noisy(SegmenterTests):
+        def make(self) -> Any:
+            class Everything(spots):  # type: ignore[misc, valid-type]
+                def segment(self, tile: np.ndarray) -> Segmentation:
+                    return Segmentation(np.ones(tile.shape[1:], int))
+
+            return Everything()
+
+    class WithoutHalo:
+        native_diameter = None
+        segment = None
+
+    ones = np.ones((20, 20), int)
+    return {
+        "labels must have the size of the tile": returning(lambda _: Segmentation(ones[1:])),
+        "labels must be integers": returning(lambda tile: Segmentation(tile[0] > 0.5)),
+        "segment() returns a Segmentation(labels, scores)": returning(lambda _: ones),
+        "there must be a score for each label": returning(
+            lambda _: Segmentation(ones, ones[0, :0])
+        ),
+        "scores are from 0 to 1": returning(lambda _: Segmentation(ones, np.array([2.5]))),
+        "read-only": returning(lambda tile: np.subtract(tile, 0.1, out=tile)),
+        "give an object, not its class": lambda: run(spots),
+        "is not a Segmenter: it has no halo": lambda: run(WithoutHalo()),
+        "has no option 'treshold'; did you mean 'threshold'": lambda: build(treshold=1),
+        "does not accept threshold=-1": lambda: build(threshold=-1),
+        "a component's name has lower-case letters": lambda: Component(name="Mine", factory="a:B"),
+        "implements no hook of cellseg": unhooked,
+        "are the same in tiles": PerTile().test_finds_the_same_nuclei_in_tiles_as_in_the_whole,
+        "a black tile has no nucleus": Noisy().test_finds_nothing_in_a_black_tile,
+    }
+
+
+def test_the_mistakes_of_the_page_are_told_as_it_says(
+    backend: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = (ROOT / BACKEND).read_text(encoding="utf-8")
+    rows = page.split("## Common mistakes", 1)[1].split("\n## ", 1)[0].strip().splitlines()[2:]
+    told = {re.fullmatch(r"\| .* \| `(.*)` \|", row)[1] for row in rows}  # type: ignore[index]
+    # A module of that name is looked up by its file and imported by its name.
+    (tmp_path / "for_the_page.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    module = ModuleType("for_the_page")
+    module.BrightSpots = backend["BrightSpots"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "for_the_page", module)
+    mistakes = _mistakes(backend["BrightSpots"])
+    assert told == set(mistakes)
+    for words, make in mistakes.items():
+        with pytest.raises((Exception, AssertionError), match=re.escape(words)):
+            make()
+
+
+def test_the_writer_in_the_template_s_readme_follows_the_rules() -> None:
+    from cellseg_core.testing import WriterTests
+
+    names: dict[str, Any] = {"__name__": "readme"}
+    (block,) = blocks("python", "tests/plugins/cellseg-brightspots/README.md")
+    exec(compile(block, "README.md", "exec"), names)  # noqa: S102 - our own README
+
+    class TestWriter(WriterTests):
+        def make(self) -> Any:
+            return names["JsonWriter"]()
+
+    for name in dir(TestWriter):
+        if name.startswith("test_"):
+            getattr(TestWriter(), name)()

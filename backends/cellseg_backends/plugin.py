@@ -22,8 +22,31 @@ def cellseg_segmenters() -> list[Component]:
             install="pip install keras tensorflow",
         ),
         Component(
+            name="stardist",
+            factory="cellseg_backends.stardist.segmenter:StarDistSegmenter",
+            description="star-convex polygons (Schmidt et al. 2018), by the stardist package",
+            trainer="cellseg_backends.stardist.trainer:StarDistTrainer",
+            weights="cellseg_backends.stardist.published:PUBLISHED",
+            requires=("stardist>=0.9.1", "tensorflow>=2.18"),
+            install="pip install stardist tensorflow",
+        ),
+        Component(
+            name="cellpose",
+            factory="cellseg_backends.cellpose.segmenter:CellposeSegmenter",
+            description="flows of cells or nuclei (Stringer et al. 2021), by cellpose 3 or 4",
+            trainer="cellseg_backends.cellpose.trainer:CellposeTrainer",
+            weights="cellseg_backends.cellpose.published:PUBLISHED",
+            requires=("cellpose>=3.1,<5",),
+            install='pip install "cellpose>=3.1,<5"',
+        ),
+        Component(
             name="watershed",
             factory="cellseg_backends.watershed:WatershedSegmenter",
             description="classical: local and global thresholds, seeded watershed; no training",
+        ),
+        Component(
+            name="subprocess",
+            factory="cellseg_core.subprocess_segmenter:SubprocessSegmenter",
+            description="a class or function of another Python environment, in its own process",
         ),
     ]

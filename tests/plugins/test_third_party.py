@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,18 @@ def run(*command: str | Path, **kwargs) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def wheel_of(source: Path) -> Path:
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", source)
+    (wheel,) = (source / "dist").glob("*.whl")
+    return wheel
+
+
+def copied(target: Path) -> Path:
+    """Copy the package's source, without what tests and builds have left in it."""
+    left = shutil.ignore_patterns("__pycache__", "dist", ".*", "*.egg-info")
+    return Path(shutil.copytree(PACKAGE, target, ignore=left))
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the programs' folder of a fresh environment with the package installed.
@@ -34,10 +47,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     The environment sees the packages of this one, so that nothing needs to be downloaded.
     """
     folder = tmp_path_factory.mktemp("third-party")
-    source = folder / "source"
-    shutil.copytree(PACKAGE, source)
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", source)
-    (wheel,) = (source / "dist").glob("*.whl")
+    wheel = wheel_of(copied(folder / "source"))
     venv.create(folder / "venv", with_pip=True)
     scripts = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     python = scripts / ("python.exe" if os.name == "nt" else "python")
@@ -86,3 +96,40 @@ def test_it_runs_by_its_name_with_its_options(environment: Path, tmp_path: Path)
         record = json.loads((out / "run.json").read_text())
         assert record["cells"] == cells
         assert record["components"]["segmenter"] == {"brightspots": "cellseg-brightspots 1.0.0"}
+
+
+@pytest.mark.slow
+def test_an_option_out_of_range_is_told_before_any_work(environment: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            environment / "python", "-m", "cellseg_core", "run", "image.tif",
+            "-o", tmp_path / "out", "--segmenter", "brightspots", "--set", "segmenter.threshold=2",
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "brightspots.threshold lies between 0 and 1; got 2" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_copied_and_renamed_as_its_readme_says_it_is_another_package(
+    environment: Path, tmp_path: Path
+) -> None:
+    steps = (PACKAGE / "README.md").read_text(encoding="utf-8")
+    assert "`brightspots` by `mynuclei`" in steps
+    assert "`BrightSpots` by `MyNuclei`" in steps
+    mine = copied(tmp_path / "cellseg-mynuclei")
+    (mine / "src" / "cellseg_brightspots").rename(mine / "src" / "cellseg_mynuclei")
+    for file in mine.rglob("*"):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8")
+            text = text.replace("brightspots", "mynuclei").replace("BrightSpots", "MyNuclei")
+            file.write_text(text, encoding="utf-8")
+    python = environment / "python"
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel_of(mine))
+    done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", mine / "tests")
+    assert "passed" in done.stdout
+    rows = json.loads(cellseg(environment, "plugins", "--json").stdout)
+    names = [row["name"] for row in rows if re.search("brightspots|mynuclei", row["origin"])]
+    assert sorted(names) == ["brightspots", "mynuclei"]

@@ -1,1 +1,1 @@
-"""A segmenter for cellseg: connected bright spots."""
+"""A segmenter for cellseg, to copy and make your own."""
