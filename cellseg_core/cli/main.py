@@ -18,6 +18,7 @@ _COMMANDS = {
     "train": "Train a segmenter on your own images and masks, or fine-tune it.",
     "info": "Show what is in an image: size, channels, pixel size, nuclear diameter.",
     "export": "Write a segmenter's network for other programs, as ONNX files.",
+    "weights": "List, fetch and find published weights of the segmenters.",
     "plugins": "List every segmenter, expander, compensator, reader and writer.",
     "init": "Write a commented file with every setting, for `cellseg run --config`.",
 }
