@@ -133,7 +133,7 @@ class Pipeline:
         Smaller nuclei, in px, are removed. 20 is the published value.
     tile
         Largest edge in px of the part of the image that is segmented at a time. Default: what is
-        1024 px at the size at which the segmenter sees the image.
+        1024 px, or as many as the segmenter prefers, at the size at which it sees the image.
     overlap
         Px that neighbouring tiles share. Default: what the segmenter declares. Less than that is
         refused, since seams would show.
@@ -207,7 +207,14 @@ class Pipeline:
         watch = _Watch()
         warnings: list[str] = []
 
-        scaled, chosen = view(image, nuclear, membrane, levels, self.brightness)
+        scaled, chosen = view(
+            image,
+            nuclear,
+            membrane,
+            levels,
+            self.brightness,
+            in_color=getattr(built.segmenter, "uses_color", False),
+        )
         if chosen.startswith("no nuclear"):
             warnings.append(f"{chosen}. Name it with --nuclear if that is wrong.")
         if scaled.membrane and not getattr(built.segmenter, "uses_membrane", True):
@@ -239,7 +246,7 @@ class Pipeline:
         watch.lap("diameter")
 
         source, segmenter = adapt(built.segmenter, scaled, sample, diameter)
-        edge = self.tile or math.ceil(_TILE / source.factor)
+        edge = self.tile or math.ceil(getattr(segmenter, "tile", _TILE) / source.factor)
         margin = margin_of(segmenter, source, edge, self.overlap)
         tiles = tile_image(image.shape, edge, margin)
         objects = []

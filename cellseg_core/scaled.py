@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cellseg_core.channels import nuclear_channels
 from cellseg_core.diameter import estimate_diameter, is_bright_field
-from cellseg_core.errors import ConfigurationError
+from cellseg_core.errors import ChannelError, ConfigurationError
 from cellseg_core.image import Image
 from cellseg_core.normalize import Brightness, row_bands
 from cellseg_core.tiling import Box
@@ -30,13 +30,15 @@ _SAMPLE_PIXELS = 2**20
 class ScaledImage:
     """An image as segmenters see it: the nuclear (and membrane) plane on the brightness scale.
 
-    Several channels of one role are averaged, each on its own scale.
+    Several channels of one role are averaged, each on its own scale; but the colours of a
+    photograph stay apart for a segmenter that looks at them.
     """
 
     image: Image
     nuclear: tuple[int, ...]
     membrane: tuple[int, ...]
     brightness: Brightness
+    in_color: bool = False
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,8 +46,13 @@ class ScaledImage:
         return self.image.shape
 
     def read(self, rows: slice = slice(None), columns: slice = slice(None)) -> NDArray[np.float32]:
-        """Return a window (C, y, x) in [0, 1]: nuclear, and membrane where there is one."""
+        """Return a window (C, y, x) in [0, 1]: nuclear, and membrane where there is one.
+
+        In colour it is red, green and blue.
+        """
         roles = [self.nuclear, self.membrane] if self.membrane else [self.nuclear]
+        if self.in_color:
+            roles = [(number,) for number in self.nuclear]
         return np.stack([self._mean(numbers, rows, columns) for numbers in roles])
 
     def _mean(self, numbers: tuple[int, ...], rows: slice, columns: slice) -> NDArray[np.float32]:
@@ -106,18 +113,32 @@ def view(
     membrane: str | Sequence[str] = (),
     levels: Brightness | None = None,
     factor: float = 1.0,
+    *,
+    in_color: bool = False,
 ) -> tuple[ScaledImage, str]:
-    """Return the image on its brightness scale, and why these nuclear channels were taken."""
+    """Return the image on its brightness scale, and why these nuclear channels were taken.
+
+    Raises
+    ------
+    ChannelError
+        If a channel is not found, or if ``in_color`` and the image is not a photograph in colour.
+    """
     nuclear = (nuclear,) if isinstance(nuclear, str) else nuclear
     membrane = (membrane,) if isinstance(membrane, str) else membrane
     for name in (*nuclear, *membrane):
         if not isinstance(name, str):
             raise ConfigurationError(f"channels are named; got {name!r}. Names: {image.channels}")
     numbers, chosen = nuclear_channels(image, nuclear)
+    if in_color and not (image.color and len(numbers) == 3):
+        raise ChannelError(
+            f"{image.name}: this segmenter looks at colours: it takes a photograph with red, green "
+            f"and blue, and these are {len(numbers)} of the channels {', '.join(image.channels)}. "
+            "Choose other weights (--set segmenter.weights=...) or another --segmenter."
+        )
     beside = tuple(image.index(name) for name in membrane)
     if levels is None:
         levels = Brightness.of(image, (*numbers, *beside), factor)
-    return ScaledImage(image, numbers, beside, levels), chosen
+    return ScaledImage(image, numbers, beside, levels, in_color), chosen
 
 
 def is_plausible(diameter: float, pixel_size: float | None) -> bool:

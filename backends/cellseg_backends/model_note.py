@@ -81,7 +81,8 @@ def read_note(folder: Path) -> ModelNote | None:
         note = ModelNote(**facts)
         options = {str(name): float(value) for name, value in note.options.items()}
         good = 0 < float(note.diameter) < math.inf and all(map(math.isfinite, options.values()))
-        if not good or not isinstance(note.sha256, str) or not isinstance(note.training, Mapping):
+        plain = isinstance(facts["sha256"], str) and isinstance(facts.get("training", {}), dict)
+        if not (good and plain):
             raise ValueError("a value is out of its range")
     except WeightsError:
         raise

@@ -27,8 +27,9 @@ def cellseg_segmenters() -> list[Component]:
             description="star-convex polygons (Schmidt et al. 2018), by the stardist package",
             trainer="cellseg_backends.stardist.trainer:StarDistTrainer",
             weights="cellseg_backends.stardist.published:PUBLISHED",
-            requires=("stardist>=0.9.1", "tensorflow>=2.18"),
-            install="pip install stardist tensorflow",
+            # TensorFlow too, by whichever name it was installed: looked for when it is used.
+            requires=("stardist>=0.9.1",),
+            install="pip install stardist",
         ),
         Component(
             name="cellpose",

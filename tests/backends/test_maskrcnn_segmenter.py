@@ -17,11 +17,12 @@ import pytest
 
 from cellseg_backends.maskrcnn import keras_start, precision, segmenter
 from cellseg_backends.maskrcnn.detector import Detector, Thresholds
-from cellseg_backends.maskrcnn.keras_start import cpu_flags, start_keras
+from cellseg_backends.maskrcnn.keras_start import start_keras
 from cellseg_backends.maskrcnn.precision import TOLERANCE, built, computes_in_bfloat16
 from cellseg_backends.maskrcnn.presets import PRESETS, Preset
 from cellseg_backends.maskrcnn.segmenter import MaskRCNNSegmenter
 from cellseg_backends.maskrcnn.weights import save_weights
+from cellseg_backends.processor import cpu_flags
 from cellseg_core.errors import (
     ConfigurationError,
     MissingPackageError,

@@ -17,8 +17,8 @@ from cellseg_backends.maskrcnn.presets import Preset
 from cellseg_backends.maskrcnn.segmenter import MaskRCNNSegmenter
 from cellseg_backends.maskrcnn.trainer import MaskRCNNTrainer
 from cellseg_backends.maskrcnn.training import Schedule
-from cellseg_backends.maskrcnn.validation import Examined, accuracy, best_score
 from cellseg_backends.maskrcnn.weights import describe
+from cellseg_backends.training.validation import Examined, accuracy, best_score
 from cellseg_core import Pipeline
 from cellseg_core.errors import ConfigurationError, ImageError, WeightsError
 from cellseg_core.metrics import average_precision, pairwise_iou

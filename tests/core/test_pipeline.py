@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cellseg_core import Image, Pipeline, Segmentation
-from cellseg_core.errors import ConfigurationError, ImageError, SegmentationError
+from cellseg_core.errors import ChannelError, ConfigurationError, ImageError, SegmentationError
 
 
 @attrs.frozen
@@ -82,6 +82,42 @@ def test_a_membrane_channel_comes_second() -> None:
 
     Pipeline(segmenter=Spy(), nuclear_diameter=10).run(boxes(), "DAPI", "CD3")
     assert shapes == [2]
+
+
+def test_a_segmenter_for_colours_gets_them_apart_and_nothing_else() -> None:
+    seen = []
+
+    @attrs.frozen
+    class Colors(Boxes):
+        uses_color = True
+
+        def segment(self, tile):
+            seen.append(tile)
+            return Boxes.segment(self, tile)
+
+    pixels = np.random.default_rng(0).integers(1, 255, (3, 60, 70), np.uint8)
+    picture = Image(pixels, channels=("red", "green", "blue"), color=True, name="slide")
+    Pipeline(segmenter=Colors(), nuclear_diameter=10).run(picture)
+    (tile,) = seen
+    assert tile.shape == (3, 60, 70)
+    for shown, given in zip(tile, pixels, strict=True):
+        assert np.corrcoef(shown.ravel(), given.ravel())[0, 1] > 0.999
+    with pytest.raises(ChannelError, match="looks at colours: it takes a photograph with red"):
+        Pipeline(segmenter=Colors(), nuclear_diameter=10).run(boxes(), "DAPI")
+    with pytest.raises(ChannelError, match="these are 1 of the channels red, green, blue"):
+        Pipeline(segmenter=Colors(), nuclear_diameter=10).run(picture, "red")
+
+
+@pytest.mark.parametrize(("native", "tiles"), [(None, 12), (5.0, 4)])
+def test_a_segmenter_can_prefer_a_size_of_tiles(native: float | None, tiles: int) -> None:
+    @attrs.frozen
+    class Small(Boxes):
+        tile = 30
+
+    run = Pipeline(segmenter=Small(native), nuclear_diameter=10).run(boxes(), "DAPI")
+    assert run.facts["tiles"] == tiles
+    whole = Pipeline(segmenter=Small(native), nuclear_diameter=10, tile=500).run(boxes(), "DAPI")
+    assert whole.facts["tiles"] == 1
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The weights that the authors of Cellpose published, of versions 3 and 4."""
+"""The weights that Cellpose's authors published, and those that come with cellseg."""
 
 from __future__ import annotations
 
@@ -42,10 +42,21 @@ def _published(
     )
 
 
-# The authors publish no checksums. Those below are pinned, with the same digits, by projects on
-# GitHub that have nothing to do with each other; a comment names them. Where none was found there
-# is no checksum, and cellseg does not download the file.
+# The authors of Cellpose publish no checksums. Those below are pinned, with the same digits, by
+# projects on GitHub that have nothing to do with each other; a comment names them. Where none was
+# found there is no checksum, and cellseg does not download the file.
 PUBLISHED = (
+    PublishedWeights(
+        name="dsb2018",
+        file="cellpose_model",
+        url="",
+        licence="MIT; trained on images in the public domain (CC0)",
+        description="nuclei; trained by cellseg on the 2018 Data Science Bowl; the default with "
+        "cellpose 3",
+        diameter=17.0,
+        requires="cellpose>=3,<4",
+        shipped="cellseg_backends.cellpose:shipped/cellpose_model",
+    ),
     _published(
         "nuclei",
         "nuclei in fluorescence; one channel",

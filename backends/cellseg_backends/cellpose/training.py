@@ -16,11 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.percentiles import PercentileScale
+from cellseg_backends.training.checkpoint import DAMAGE, damaged
+from cellseg_core.errors import WeightsError
 from cellseg_core.protocols import Labels
 from cellseg_core.store import atomic_binary_file
 from cellseg_core.training_set import TrainingExample
 
-__all__ = ["PERCENTILES", "CellposeTraining", "TrainingImage", "load_images"]
+__all__ = [
+    "CHANNELS",
+    "PERCENTILES",
+    "CellposeTraining",
+    "TrainingImage",
+    "checkpoint_facts",
+    "load_images",
+    "stored_diameter",
+]
 
 PERCENTILES = (1.0, 99.0)
 CHANNELS = 2  # the network's; where there is one image channel, the second is 0
@@ -29,6 +39,7 @@ _MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-5
 _SCALE_RANGE = 0.5  # crops are 0.75 to 1.25 times the diameter
 _RISE, _FALL, _HALVINGS = 0.02, 0.2, 10  # of all steps; 10 and 100 of 500 epochs as published
 _FLOW_WEIGHT = 5.0
+_DIAMETERS = ("diam_mean", "diam_labels")  # as the network stores them
 
 
 @attrs.frozen(eq=False)
@@ -116,7 +127,7 @@ class CellposeTraining:
         from cellpose.resnet_torch import CPnet
 
         torch.manual_seed(self.seed)
-        network = CPnet(list(_BASE), 3, 3, diam_mean=self.diameter)
+        network: Any = CPnet(list(_BASE), 3, 3, diam_mean=self.diameter)
         network.diam_labels.data[:] = float(np.mean([one.diameter for one in self.images]))
         # The order of axes in memory that convolutions on a CPU work with.
         self.network = network.to(self.device, memory_format=torch.channels_last)
@@ -172,13 +183,46 @@ class CellposeTraining:
             torch.save(state, stream)
 
     def restore(self, path: Path) -> None:
-        """Go on from what :meth:`save` wrote."""
+        """Go on from what :meth:`save` wrote.
+
+        Raises
+        ------
+        WeightsError
+            If it is damaged, or of another network.
+        """
+        state = _read(path, self.device)
+        try:
+            self.network.load_state_dict(state["network"])
+            self._optimizer.load_state_dict(state["optimizer"])
+            self.step = int(state["step"])
+        except DAMAGE as error:
+            raise damaged(path, error) from error
+
+    def start_from(self, path: Path) -> None:
+        """Take the weights in a file of the library's, before the first step.
+
+        Raises
+        ------
+        WeightsError
+            If they are damaged, or of another network than this one.
+        """
         import torch
 
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            own = self.network.state_dict()
+            # The diameters are those of this training.
+            names = [name for name in own if name not in _DIAMETERS]
+            wrong = [n for n in names if n not in state or state[n].shape != own[n].shape]
+            if wrong:
+                raise ValueError(f"{len(wrong)} arrays are missing or of other sizes: {wrong[0]}")
+            self.network.load_state_dict({name: state[name] for name in names}, strict=False)
+        except DAMAGE as error:
+            raise WeightsError(
+                f"the weights {path} cannot be trained further ({type(error).__name__}: "
+                f"{str(error)[:300]}): they are damaged, or not of the network of Cellpose 3 for "
+                "two channels. Take others, or --set trainer.start=scratch."
+            ) from error
 
     def _chosen(self) -> NDArray[np.int64]:
         """Return the images of this step: all come once in an epoch, in a new order each time."""
@@ -213,3 +257,49 @@ class CellposeTraining:
         flows = torch.nn.functional.mse_loss(found[:, :2], _FLOW_WEIGHT * wanted[:, 1:])
         inside = (wanted[:, 0] > 0.5).float()
         return flows / 2 + torch.nn.functional.binary_cross_entropy_with_logits(found[:, 2], inside)
+
+
+def checkpoint_facts(path: Path) -> dict[str, Any]:
+    """Return the facts that were saved with a checkpoint.
+
+    Raises
+    ------
+    WeightsError
+        If it is damaged.
+    """
+    facts = _read(path, "cpu").get("facts")
+    if not isinstance(facts, dict):
+        raise damaged(path, TypeError("its facts are no table"))
+    return facts
+
+
+def stored_diameter(path: Path) -> float | None:
+    """Return the diameter in px that a file with a network says it was trained at, if it does.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged.
+    """
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return float(state["diam_mean"].item()) if "diam_mean" in state else None
+    except DAMAGE as error:
+        raise WeightsError(
+            f"{path} is no Cellpose network, or damaged ({type(error).__name__}: "
+            f"{str(error)[:300]}). Copy or fetch it again."
+        ) from error
+
+
+def _read(path: Path, device: str) -> dict[str, Any]:
+    import torch
+
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError("it holds no table")
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+    return state

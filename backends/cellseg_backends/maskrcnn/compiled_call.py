@@ -27,7 +27,8 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     if backend == "torch":
         import torch  # pyright: ignore[reportMissingImports]
 
-        return torch.no_grad()(function)  # type: ignore[no-any-return]
+        without_gradients: Callable[..., Any] = torch.no_grad()(function)
+        return without_gradients
     return function
 
 

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.contrast import Contrast
-from cellseg_core.diameter import disc_diameter
+from cellseg_backends.training.diameter import nuclear_diameter
 from cellseg_core.protocols import Labels
 from cellseg_core.training_set import TrainingExample
 
 __all__ = [
     "TrainingImage",
     "load_images",
-    "nuclear_diameter",
     "simulated_images",
     "training_image",
 ]
@@ -77,17 +76,6 @@ def training_image(
         diameter=diameter,
         bright_field=contrast.dark_nuclei,
     )
-
-
-def nuclear_diameter(labels: Labels) -> float | None:
-    """Return the diameter in px of a disc with the median area of the nuclei, None without any.
-
-    >>> round(nuclear_diameter(np.ones((2, 2), np.int32)), 3)
-    2.257
-    """
-    areas = np.bincount(labels.ravel())[1:]
-    areas = areas[areas > 0]
-    return disc_diameter(areas) if areas.size else None
 
 
 def load_images(

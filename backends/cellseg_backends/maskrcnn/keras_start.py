@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cellseg_backends.processor import cpu_flags
 from cellseg_core.errors import ConfigurationError, MissingPackageError, SegmentationError
 
-__all__ = ["configured_backend", "cpu_flags", "start_keras"]
+__all__ = ["configured_backend", "start_keras"]
 
 _BACKENDS = ("tensorflow", "jax", "torch")
 
@@ -27,16 +28,6 @@ _CHATTER = re.compile(
 )
 _lock = threading.Lock()
 _started_by: list[int] = []
-
-
-def cpu_flags() -> frozenset[str]:
-    """Return what the processor can do, as Linux names it (``avx2``); elsewhere nothing."""
-    try:
-        facts = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return frozenset()
-    line = re.search(r"^flags\s*:(.*)$", facts, re.MULTILINE)
-    return frozenset(line[1].split()) if line else frozenset()
 
 
 def configured_backend() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_backends.maskrcnn.keras_start import cpu_flags
+from cellseg_backends.processor import cpu_flags, has_bfloat16
 
 __all__ = ["TOLERANCE", "built", "computes_in_bfloat16", "disagreement"]
 
@@ -31,8 +31,7 @@ def computes_in_bfloat16() -> bool:
     """
     import keras
 
-    quick = not cpu_flags().isdisjoint(("amx_bf16", "avx512_bf16"))
-    return quick and keras.backend.backend() == "tensorflow"
+    return has_bfloat16(cpu_flags()) and keras.backend.backend() == "tensorflow"
 
 
 def built(build: Callable[[str], Any], precision: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -19,6 +18,7 @@ from cellseg_backends.maskrcnn.contrast import Contrast, compressed
 from cellseg_backends.maskrcnn.keras_start import configured_backend
 from cellseg_backends.maskrcnn.presets import GRID, HALO
 from cellseg_backends.maskrcnn.weights import Description, describe, find_weights
+from cellseg_backends.options import as_text
 from cellseg_core.errors import ConfigurationError, SegmentationError
 from cellseg_core.protocols import Segmentation
 from cellseg_core.provenance import package_versions
@@ -36,10 +36,6 @@ def _check_share(_: object, __: object, value: Any) -> None:
             f"maskrcnn.score is a share from 0 to below 1; got {value!r}. Leave it out for what "
             "was best on the training images."
         )
-
-
-def _as_text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _check_path(_: object, __: object, value: Any) -> None:
@@ -106,7 +102,7 @@ class MaskRCNNSegmenter:
     'normal'
     """
 
-    weights: str | None = attrs.field(default=None, converter=_as_text, validator=_check_path)
+    weights: str | None = attrs.field(default=None, converter=as_text, validator=_check_path)
     polarity: Literal["auto", "fluorescence", "bright-field"] = attrs.field(
         default="auto", validator=_check_choice
     )

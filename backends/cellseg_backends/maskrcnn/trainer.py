@@ -12,7 +12,6 @@ The folder holds, while it goes on and afterwards::
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,15 @@ import attrs
 from cellseg_backends.maskrcnn.presets import GRID, preset
 from cellseg_backends.maskrcnn.training_run import Plan, TrainingRun
 from cellseg_backends.maskrcnn.weights import describe, find_weights, shipped
+from cellseg_backends.options import as_text
+from cellseg_backends.training.folder import check_unfinished
+from cellseg_backends.training.options import (
+    is_precision,
+    is_start,
+    multiple_of,
+    number,
+    whole,
+)
 from cellseg_core.errors import ConfigurationError
 from cellseg_core.protocols import TrainingReporter
 from cellseg_core.training_set import TrainingSet
@@ -31,57 +39,11 @@ _FROM_SCRATCH, _FINE_TUNING = 12_000, 1_000  # steps
 _RATE_FROM_SCRATCH, _RATE_FINE_TUNING = 1e-3, 2e-4
 _DIAMETER = 24.0
 _CHECKPOINT, _MODEL = "checkpoint.npz", "model.json"
-
-
-def _whole(low: int, high: int = 10**9) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ConfigurationError(
-                f"trainer.{attribute.name} is a whole number from {low} to {high:,}; got {value!r}."
-            )
-
-    return check
-
-
-def _number(low: float, high: float) -> Any:
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        good = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (good and low < value <= high):
-            raise ConfigurationError(
-                f"trainer.{attribute.name} is a number over {low:g}, up to {high:g}; got {value!r}."
-            )
-
-    return check
-
-
-def _as_text(value: Any) -> Any:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-def _is_folder(_: object, __: object, value: Any) -> None:
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ConfigurationError(
-            "trainer.start is 'shipped', 'scratch', or a folder that `cellseg train` wrote; got "
-            f"{value!r}. Where a folder is named like a number or a date, write ./ before it."
-        )
-
-
-def _crop(_: object, __: object, value: Any) -> None:
-    if not isinstance(value, int) or value < 64 or value % GRID:
-        raise ConfigurationError(
-            f"trainer.crop is a multiple of {GRID} px, 64 or more; got {value!r}. 256 is usual."
-        )
+_STARTS = "'shipped', 'scratch', or a folder that `cellseg train` wrote"
 
 
 def _known(_: object, __: object, value: Any) -> None:
     preset(str(value))
-
-
-def _precision(_: object, __: object, value: Any) -> None:
-    if value not in ("auto", "float32", "bfloat16"):
-        raise ConfigurationError(
-            f"trainer.precision is 'auto', 'float32' or 'bfloat16'; got {value!r}."
-        )
 
 
 _optional = attrs.validators.optional
@@ -121,17 +83,17 @@ class MaskRCNNTrainer:
     """
 
     preset: str = attrs.field(default="light", validator=_known)
-    start: str = attrs.field(default="shipped", converter=_as_text, validator=_is_folder)
-    steps: int | None = attrs.field(default=None, validator=_optional(_whole(1)))
-    batch_size: int = attrs.field(default=8, validator=_whole(1))
-    crop: int = attrs.field(default=256, validator=_crop)
-    rate: float | None = attrs.field(default=None, validator=_optional(_number(0, 1)))
-    seed: int = attrs.field(default=0, validator=_whole(0, 2**32 - 1))
-    simulated: int = attrs.field(default=0, validator=_whole(0))
-    class_weight: float = attrs.field(default=0.5, validator=_number(0, 100))
-    precision: str = attrs.field(default="auto", validator=_precision)
-    validate_every: int | None = attrs.field(default=None, validator=_optional(_whole(1)))
-    diameter: float | None = attrs.field(default=None, validator=_optional(_number(4, 200)))
+    start: str = attrs.field(default="shipped", converter=as_text, validator=is_start(_STARTS))
+    steps: int | None = attrs.field(default=None, validator=_optional(whole(1)))
+    batch_size: int = attrs.field(default=8, validator=whole(1))
+    crop: int = attrs.field(default=256, validator=multiple_of(GRID, 256))
+    rate: float | None = attrs.field(default=None, validator=_optional(number(0, 1)))
+    seed: int = attrs.field(default=0, validator=whole(0, 2**32 - 1))
+    simulated: int = attrs.field(default=0, validator=whole(0))
+    class_weight: float = attrs.field(default=0.5, validator=number(0, 100))
+    precision: str = attrs.field(default="auto", validator=is_precision)
+    validate_every: int | None = attrs.field(default=None, validator=_optional(whole(1)))
+    diameter: float | None = attrs.field(default=None, validator=_optional(number(4, 200)))
 
     def train(
         self, dataset: TrainingSet, folder: Path, report: TrainingReporter, *, fresh: bool = False
@@ -159,11 +121,8 @@ class MaskRCNNTrainer:
 
         start = self._start(folder, report)
         start_keras()
-        if not fresh and (folder / _MODEL).is_file() and not (folder / _CHECKPOINT).is_file():
-            raise ConfigurationError(
-                f"{folder} holds a trained network already. Choose another folder, or give --fresh "
-                "to replace it."
-            )
+        if not fresh:
+            check_unfinished(folder / _MODEL, folder / _CHECKPOINT)
         contents = dataset.check(lambda n, of: report.progress("checking images", n, of, {}))
         run = TrainingRun(self._plan(start), dataset, contents, folder, report, fresh)
         return run.finish(run.train())

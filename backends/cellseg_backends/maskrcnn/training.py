@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import attrs
@@ -17,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.batches import Batches
+from cellseg_backends.training.checkpoint import DAMAGE, damaged
 from cellseg_core.errors import ConfigurationError, WeightsError
 from cellseg_core.store import atomic_binary_file
 
@@ -26,10 +24,6 @@ Weights = dict[str, NDArray[np.float32]]
 
 _AHEAD = 3  # batches that are made while the model is at work
 _AVERAGE_EVERY = 5
-_DAMAGE = (
-    *(OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, MemoryError),
-    *(zipfile.BadZipFile, zlib.error, TokenError),
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -176,8 +170,8 @@ class Training:
                 weights = {name: state[f"weight {name}"] for name in self.variables}
                 average = {name: state[f"average {name}"] for name in self.variables}
                 values = [state[f"other {number}"] for number in range(len(others))]
-        except _DAMAGE as error:
-            raise _damaged(path, error) from error
+        except DAMAGE as error:
+            raise damaged(path, error) from error
         found = [*weights.values(), *values]
         for variable, value in zip([*self.variables.values(), *others], found, strict=True):
             if tuple(variable.shape) != value.shape:
@@ -200,8 +194,8 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as state:
             facts: dict[str, Any] = json.loads(str(state["facts"]))
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    except DAMAGE as error:
+        raise damaged(path, error) from error
     return facts
 
 
@@ -211,10 +205,3 @@ def _array(variable: Any) -> NDArray[Any]:
     # A tensor: TensorFlow's variables follow numpy's older protocol of conversion.
     array: Any = ops.convert_to_numpy(ops.copy(variable.value))
     return np.asarray(array)
-
-
-def _damaged(path: Path, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"the checkpoint {path} cannot be read ({type(error).__name__}: {error}). Start over with "
-        "--fresh, or in another folder."
-    )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,21 @@ import attrs
 
 from cellseg_backends.maskrcnn.batches import Batches
 from cellseg_backends.maskrcnn.dataset import load_images, simulated_images
-from cellseg_backends.maskrcnn.interruption import interruption
 from cellseg_backends.maskrcnn.presets import preset
 from cellseg_backends.maskrcnn.segmenter import MaskRCNNSegmenter
 from cellseg_backends.maskrcnn.training import Schedule, Training, checkpoint_facts
-from cellseg_backends.maskrcnn.training_log import TrainingLog
 from cellseg_backends.maskrcnn.trial import Trial
-from cellseg_backends.maskrcnn.validation import (
+from cellseg_backends.maskrcnn.weights import describe, load_weights, save_weights
+from cellseg_backends.training.folder import check_same, clear
+from cellseg_backends.training.interruption import interruption
+from cellseg_backends.training.log import TrainingLog
+from cellseg_backends.training.report import (
+    counter,
+    training_facts,
+    warn_without_validation,
+    write_report,
+)
+from cellseg_backends.training.validation import (
     SCORES,
     accuracy,
     best_score,
@@ -27,11 +34,7 @@ from cellseg_backends.maskrcnn.validation import (
     mean_precision,
     some,
 )
-from cellseg_backends.maskrcnn.weights import describe, load_weights, save_weights
-from cellseg_core.errors import ConfigurationError
 from cellseg_core.protocols import TrainingReporter
-from cellseg_core.provenance import environment
-from cellseg_core.store import atomic_write
 from cellseg_core.training_set import Contents, TrainingExample, TrainingSet
 
 __all__ = ["Plan", "TrainingRun"]
@@ -45,6 +48,12 @@ _USUAL_SCORE = 0.4  # until it is chosen
 _WORSE = 0.01
 _WEIGHT_DECAY, _CLIP = 0.01, 5.0
 _SHOWN = ("loss", "class", "box", "mask")
+# Figures of each step: the weighted sum of the losses, each of them, and the masks' IoU.
+_LOSSES = (
+    *("loss", "proposal_class", "proposal_box", "dense", "class", "box", "mask"),
+    *("quality", "mask_iou"),
+)
+_COLUMNS = ("step", *_LOSSES, "learning_rate", "seconds", "val_mAP")
 
 
 @attrs.frozen(kw_only=True)
@@ -104,13 +113,10 @@ class TrainingRun:
         self._settings = {**self.plan.settings(), "images": self.contents.fingerprint}
         if self._checkpoint.is_file() and not self.fresh:
             facts = checkpoint_facts(self._checkpoint)
-            _check_same(facts.get("settings", {}), self._settings, self.folder)
+            check_same(facts.get("settings", {}), self._settings, self.folder)
             self._history, self._seconds_before = facts["history"], facts["seconds"]
-        elif not self.dataset.of("val"):
-            self.report.warn(
-                f"{self.dataset.name} has no image to validate on, so accuracy will not be known. "
-                "It needs ten images, or an index.csv that gives some the split 'val'."
-            )
+        else:
+            warn_without_validation(self.dataset, self.report)
 
     def train(self) -> Training:
         """Return the training, at its end.
@@ -122,15 +128,15 @@ class TrainingRun:
         """
         training = self._built()
         # Only now is it known that a new training can begin.
-        for name in _FILES if self.fresh else ():
-            (self.folder / name).unlink(missing_ok=True)
+        if self.fresh:
+            clear(self.folder, _FILES)
         if self._checkpoint.is_file():
             training.restore(self._checkpoint)
             self.report.say(f"going on from step {training.step} of {self.plan.steps}")
         watched = some(self.dataset.of("val"), _WATCHED)
         shown: dict[str, float] = {}
         with (
-            TrainingLog(self.folder / "log.csv", training.step) as log,
+            TrainingLog(self.folder / "log.csv", _COLUMNS, training.step) as log,
             interruption(self.report) as interrupted,
         ):
 
@@ -138,7 +144,8 @@ class TrainingRun:
                 last = step == self.plan.steps
                 due = last or step % self.plan.validate_every == 0
                 score = self._validated(training, watched) if due else None
-                log.write(step, losses, training.schedule.at(step - 1), self._seconds, score)
+                row = {**losses, "learning_rate": training.schedule.at(step - 1)}
+                log.write(step, {**row, "seconds": self._seconds, "val_mAP": score})
                 stop = interrupted.is_set()
                 if due or stop or step % _SAVE_EVERY == 0:
                     self._save(training)
@@ -155,7 +162,9 @@ class TrainingRun:
                 self.report.progress("training", step, self.plan.steps, {**shown, **known})
 
             if training.step == 0 and self.plan.start is not None:
-                log.write(0, {}, 0.0, self._seconds, self._validated(training, watched))
+                score = self._validated(training, watched)
+                row = {"learning_rate": 0.0, "seconds": self._seconds, "val_mAP": score}
+                log.write(0, row)
             training.run(self.plan.steps, each)
         return training
 
@@ -169,29 +178,24 @@ class TrainingRun:
         self._write_weights(training, SCORES[0], {"finished": False, "settings": self._settings})
         sample = some(self.dataset.of("train"), _SAMPLE)
         learnt = examine(
-            MaskRCNNSegmenter(weights=weights), sample, self._counter("choosing the confidence")
+            MaskRCNNSegmenter(weights=weights),
+            sample,
+            counter(self.report, "choosing the confidence"),
         )
         score = best_score(learnt)
         found = examine(
             MaskRCNNSegmenter(weights=weights, score=score),
             self.dataset.of("val"),
-            self._counter("validating"),
+            counter(self.report, "validating"),
         )
-        made = environment()
-        made["packages"] |= {
-            name: importlib.import_module(name).__version__ for name in ("keras", _backend())
-        }
-        facts = {
-            "data_set": self.dataset.name,
-            "licence_of_the_data": None,
-            "images": dict(self.contents.images),
-            "nuclei": dict(self.contents.nuclei),
-            "started_from": self._settings["start"],
-            "settings": self._settings,
-            "minutes": round(self._seconds / 60, 1),
-            "accuracy": accuracy(found) if found else {},
-            "environment": made,
-        }
+        facts = training_facts(
+            self.dataset,
+            self.contents,
+            self._settings,
+            self._seconds,
+            accuracy(found) if found else {},
+            {name: importlib.import_module(name).__version__ for name in ("keras", _backend())},
+        )
         self._write_weights(training, score, facts)
         curve = {f"{s:g}": round(mean_precision(learnt, s), 4) for s in SCORES}
         told = {
@@ -200,7 +204,7 @@ class TrainingRun:
             "mAP_on_training_images_by_score": curve,
             "validation_mAP_by_step": self._history,
         }
-        atomic_write(self.folder / "report.json", json.dumps(told, indent=1) + "\n")
+        write_report(self.folder, told)
         self._compare_with_earlier()
         return told
 
@@ -219,7 +223,7 @@ class TrainingRun:
 
         plan = self.plan
         images = load_images(
-            self.dataset.of("train"), plan.diameter, self._counter("reading images")
+            self.dataset.of("train"), plan.diameter, counter(self.report, "reading images")
         )
         images += simulated_images(plan.simulated, plan.diameter, plan.seed)
         keras.utils.set_random_seed(plan.seed)
@@ -263,7 +267,7 @@ class TrainingRun:
             size = preset(self.plan.preset)
             self._trial = Trial(size, self.plan.precision, self.plan.diameter)
         segmenter = self._trial.segmenter(training.average, _USUAL_SCORE)
-        found = examine(segmenter, watched, self._counter("validating"))
+        found = examine(segmenter, watched, counter(self.report, "validating"))
         score: float = accuracy(found)["all"]["mAP"]
         self._history.append([training.step, score])
         self.report.say(
@@ -295,26 +299,9 @@ class TrainingRun:
                 "(--set trainer.rate=...), or more images."
             )
 
-    def _counter(self, doing: str) -> Callable[[int, int], None]:
-        return lambda done, total: self.report.progress(doing, done, total, {})
-
 
 def _backend() -> str:
     import keras
 
     name: str = keras.backend.backend()
     return name
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    def shown(key: str, facts: dict[str, Any]) -> str:
-        value = facts.get(key, "not known")
-        return str(value)[:12] if key in ("images", "start") else str(value)
-
-    differ = [key for key in now if before.get(key) != now[key]]
-    if differ:
-        told = ", ".join(f"{key} ({shown(key, before)}, now {shown(key, now)})" for key in differ)
-        raise ConfigurationError(
-            f"{folder} holds a training with other settings: {told}. Give the same again to go on "
-            "with it, choose another folder, or start over with --fresh."
-        )

@@ -1,4 +1,4 @@
-"""The weights that the authors of StarDist published."""
+"""The weights that the authors of StarDist published, and those that come with cellseg."""
 
 from __future__ import annotations
 
@@ -45,8 +45,22 @@ def _published(
     )
 
 
-# Addresses and checksums are those that stardist 0.9.2 registers in stardist/models/__init__.py.
+# Addresses and checksums of the authors' models are those that stardist 0.9.2 registers in
+# stardist/models/__init__.py.
 PUBLISHED = (
+    PublishedWeights(
+        name="dsb2018",
+        file="dsb2018.zip",
+        url="",
+        licence="MIT; trained on images in the public domain (CC0)",
+        description="nuclei in fluorescence and stained tissue, one channel; trained by cellseg on "
+        "the 2018 Data Science Bowl; the default",
+        diameter=24.0,
+        folder=True,
+        needs=["config.json", "*.h5", "cellseg.json"],
+        requires="stardist>=0.9",
+        shipped="cellseg_backends.stardist:shipped",
+    ),
     _published(
         "2D_versatile_fluo",
         "4ad678d0758eed6e55625f1b5ae30771e59adb79f1239e09b9772eac8846c3dd",

@@ -9,6 +9,8 @@ such loss in the end. Network, losses and crops are the package's own.
 from __future__ import annotations
 
 import io
+import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -19,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.percentiles import PercentileScale
-from cellseg_core.diameter import disc_diameter
+from cellseg_backends.training.checkpoint import DAMAGE, damaged
+from cellseg_backends.training.diameter import nuclear_diameter
+from cellseg_core.errors import WeightsError
 from cellseg_core.protocols import Labels
 from cellseg_core.training_set import TrainingExample
 
-__all__ = ["PERCENTILES", "StarDistTraining", "cut", "load_images"]
+__all__ = ["PERCENTILES", "Pair", "StarDistTraining", "checkpoint_facts", "cut", "load_images"]
 
 PERCENTILES = (1.0, 99.8)
 _SCALES = (0.75, 1.0, 4 / 3)  # of the diameter: nuclei of an image differ in size
@@ -32,6 +36,7 @@ _DARKEST, _BRIGHTEST, _SHIFT, _NOISE = 0.6, 2.0, 0.2, 0.02
 _PATIENCE = 0.1  # of all epochs; 40 of 400 in the package
 
 Pair = tuple[NDArray[np.float32], Labels]
+"""An image (Y, X), between its percentiles, and its labels."""
 
 
 def load_images(
@@ -52,8 +57,7 @@ def load_images(
     for done, one in enumerate(examples):
         progress(done, len(examples))
         plane, labels = one.read()
-        areas = np.bincount(labels.ravel())[1:]
-        now = disc_diameter(areas[areas > 0]) if areas.any() else diameter
+        now = nuclear_diameter(labels) or diameter
         shown = PercentileScale.of(plane, PERCENTILES).apply(plane)
         for scale in scales:
             factor = scale * diameter / now
@@ -132,7 +136,10 @@ class StarDistTraining:
 
     def __attrs_post_init__(self) -> None:
         import keras
-        from stardist.models import Config2D, StarDist2D
+        from stardist.models import (  # pyright: ignore[reportMissingImports]
+            Config2D,
+            StarDist2D,
+        )
 
         keras.utils.set_random_seed(self.seed)
         config = Config2D(
@@ -148,7 +155,7 @@ class StarDistTraining:
             train_tensorboard=False,
         )
         with _precision(half=self.half), redirect_stdout(io.StringIO()):
-            self.model = StarDist2D(config, basedir=None)
+            self.model = StarDist2D(config, basedir=None)  # pyright: ignore[reportArgumentType]
         if self.half:
             # The losses are computed in float32.
             for name in ("prob", "dist"):
@@ -169,7 +176,9 @@ class StarDistTraining:
             )
         ]
         seed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)[0]
-        with redirect_stdout(io.StringIO()):
+        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            # Keras says that it will not shuffle what comes shuffled.
+            warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
             history = self.model.train(
                 list(map(_pixels, self.images)),
                 list(map(_labels, self.images)),
@@ -222,17 +231,67 @@ class StarDistTraining:
             np.savez(stream, counters=counters, facts=np.array(facts), **arrays)
 
     def restore(self, path: Path) -> None:
-        """Go on from what :meth:`save` wrote."""
+        """Go on from what :meth:`save` wrote.
+
+        Raises
+        ------
+        WeightsError
+            If it is damaged, or of another network.
+        """
         network = self.model.keras_model
-        with np.load(path) as saved:
-            epoch, loss, best, waited = saved["counters"].tolist()
-            count = len(network.get_weights())
-            network.set_weights([saved[f"weight{i}"] for i in range(count)])
-            self._best_weights = [saved[f"best{i}"] for i in range(count)]
-            network.optimizer.build(network.trainable_variables)
-            for i, variable in enumerate(network.optimizer.variables):
-                variable.assign(saved[f"optimizer{i}"])
+        network.optimizer.build(network.trainable_variables)
+        variables = list(network.optimizer.variables)
+        try:
+            # np.load leaves a file open that it cannot read.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                epoch, loss, best, waited = saved["counters"].tolist()
+                count = len(network.get_weights())
+                weights = [saved[f"weight{i}"] for i in range(count)]
+                best_weights = [saved[f"best{i}"] for i in range(count)]
+                state = [saved[f"optimizer{i}"] for i in range(len(variables))]
+            network.set_weights(weights)
+            for variable, value in zip(variables, state, strict=True):
+                variable.assign(value)
+        except DAMAGE as error:
+            raise damaged(path, error) from error
+        self._best_weights = best_weights
         self.epoch, self.best, self._waited = int(epoch), (loss, int(best)), int(waited)
+
+    def start_from(self, path: Path) -> None:
+        """Take the weights in a file of the library's, before the first epoch.
+
+        Raises
+        ------
+        WeightsError
+            If they are damaged, or of another network than this one.
+        """
+        try:
+            self.model.keras_model.load_weights(str(path))
+        except DAMAGE as error:
+            raise WeightsError(
+                f"the weights {path} cannot be trained further ({type(error).__name__}: "
+                f"{str(error)[:300]}): they are damaged, or of another network than the one that "
+                "is trained here, with 32 rays, a grid of 2 px and one channel. Take others, or "
+                "--set trainer.start=scratch."
+            ) from error
+
+
+def checkpoint_facts(path: Path) -> dict[str, Any]:
+    """Return the facts that were saved with a checkpoint.
+
+    Raises
+    ------
+    WeightsError
+        If it is damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as state:
+            facts = json.loads(str(state["facts"]) or "{}")
+        if not isinstance(facts, dict):
+            raise TypeError("its facts are no table")
+    except DAMAGE as error:
+        raise damaged(path, error) from error
+    return facts
 
 
 def _pixels(pair: Pair) -> NDArray[np.float32]:

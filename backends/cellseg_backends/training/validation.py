@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_backends.maskrcnn.dataset import nuclear_diameter
+from cellseg_backends.training.diameter import nuclear_diameter
 from cellseg_core.metrics import THRESHOLDS, pairwise_iou
 from cellseg_core.pipeline import Pipeline
 from cellseg_core.plugins import load_plugins

@@ -1,32 +1,17 @@
-"""The curve of a training: ``log.csv``, a row for each step."""
+"""The curve of a training: ``log.csv``, a row for each step or epoch."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from cellseg_core.store import atomic_write, output_error
 
-__all__ = ["LOSSES", "TrainingLog"]
-
-LOSSES = (
-    "loss",
-    "proposal_class",
-    "proposal_box",
-    "dense",
-    "class",
-    "box",
-    "mask",
-    "quality",
-    "mask_iou",
-)
-"""Figures of each step: the weighted sum of the losses, each of them, and the masks' IoU."""
-
-_COLUMNS = ("step", *LOSSES, "learning_rate", "seconds", "val_mAP")
+__all__ = ["TrainingLog"]
 
 
 class TrainingLog:
@@ -34,21 +19,30 @@ class TrainingLog:
 
     Rows up to ``step`` that an earlier part of the same training wrote stay, later ones go: those
     steps will be done again.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    columns
+        Names of the figures in a row. The first is ``"step"``; ``"seconds"`` has two decimals.
+    step
+        Steps done before.
     """
 
-    def __init__(self, path: Path, step: int = 0) -> None:
-        self._path, self._step = path, step
+    def __init__(self, path: Path, columns: Sequence[str], step: int = 0) -> None:
+        self._path, self._columns, self._step = path, tuple(columns), step
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        writer.writerow(self._columns)
         if self._step and self._path.is_file():
             with self._path.open(encoding="utf-8", newline="") as old:
                 rows = list(csv.reader(old))[1:]
             # The last row may have been cut off by a crash.
-            whole = [row for row in rows if len(row) == len(_COLUMNS) and row[0].isdigit()]
+            whole = [row for row in rows if len(row) == len(self._columns) and row[0].isdigit()]
             writer.writerows(row for row in whole if int(row[0]) <= self._step)
         atomic_write(self._path, text.getvalue())
         try:
@@ -66,20 +60,17 @@ class TrainingLog:
         if self._file is not None:
             self._file.close()
 
-    def write(
-        self,
-        step: int,
-        losses: Mapping[str, float],
-        rate: float,
-        seconds: float,
-        score: float | None = None,
-    ) -> None:
-        """Add the row of a step; ``score`` is the mAP of the validation images, if measured."""
+    def write(self, step: int, figures: Mapping[str, float | None]) -> None:
+        """Add the row of a step; a figure that is not known stays empty."""
         assert self._file is not None
-        row: list[Any] = [step, *(_short(losses.get(name)) for name in LOSSES)]
-        row += [_short(rate), f"{seconds:.2f}", _short(score)]
-        csv.writer(self._file, lineterminator="\n").writerow(row)
+        row = [str(step), *(_short(name, figures.get(name)) for name in self._columns[1:])]
+        try:
+            csv.writer(self._file, lineterminator="\n").writerow(row)
+        except OSError as error:
+            raise output_error(self._path, error) from error
 
 
-def _short(value: float | None) -> str:
-    return "" if value is None else f"{value:.7g}"
+def _short(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" if name == "seconds" else f"{value:.7g}"

@@ -1,0 +1,306 @@
+"""Cellpose as a segmenter of cellseg."""
+
+from __future__ import annotations
+
+import math
+import threading
+import warnings
+from typing import Any, ClassVar, Literal
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_backends.adaptation import check_adaptation
+from cellseg_backends.cellpose.model_file import (
+    CellposeModel,
+    LoadedModel,
+    describe,
+    installed_version,
+    load,
+    shipped,
+)
+from cellseg_backends.cellpose.published import PUBLISHED
+from cellseg_backends.options import as_text, check_between, check_path, check_polarity
+from cellseg_backends.percentiles import PercentileScale
+from cellseg_core.errors import ConfigurationError, SegmentationError
+from cellseg_core.protocols import Segmentation
+from cellseg_core.provenance import package_versions
+from cellseg_core.weights import find
+
+__all__ = ["CellposeSegmenter"]
+
+_PERCENTILES = (1.0, 99.0)  # the library's own
+_HALO = 5.0  # diameters: what a patch of the network sees from its middle, and half a cell
+_ASSUMED = 30.0  # px, before the image is known
+_FLOW_THRESHOLD, _CELLPROB_THRESHOLD, _MIN_SIZE = 0.4, 0.0, 15  # the library's own
+_DEFAULT_4 = "cpsam"
+_FOR_NUCLEI = ("nucleitorch_0",)  # the published ones
+_SMALLEST = 16  # px, and half a diameter: what is smaller can vanish when it is resized
+_BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
+
+_running = threading.Lock()
+
+
+def _is_batch(_: object, __: object, value: Any) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ConfigurationError(
+            f"cellpose.batch_size is a whole number from 1; got {value!r}. Leave it out for 1 on a "
+            "CPU and 8 on a GPU."
+        )
+
+
+def _is_device(_: object, __: object, value: Any) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigurationError(
+            f"cellpose.device is 'auto', 'cpu', 'cuda', 'cuda:1', 'mps'; got {value!r}."
+        )
+
+
+@attrs.frozen(kw_only=True)
+class CellposeSegmenter:
+    """Finds nuclei, or cells, by the flows of Cellpose (Stringer et al. 2021), versions 3 and 4.
+
+    It must see the image once, through :meth:`adapt`, before it can segment tiles of it. The
+    network is loaded when the first tile is segmented, once in a process.
+
+    Parameters
+    ----------
+    weights
+        Name of a published network (``cellseg weights list``), the file of a network of your own,
+        or a folder that ``cellseg train --segmenter cellpose`` wrote. Default with cellpose 3: the
+        network for nuclei that comes with cellseg, trained on the 2018 Data Science Bowl; with
+        cellpose 4: the published ``cpsam``.
+    diameter
+        Diameter in px of what is looked for. Default: the nuclear diameter of the image, times
+        ``growth``.
+    growth
+        How much wider than its nucleus a cell is. Default: 1, and 1.5 where a membrane channel is
+        used.
+    flow_threshold, cellprob_threshold
+        Largest error of the flows of a cell, and least logit of a pixel of one. Default: as chosen
+        for the weights, or the library's own 0.4 and 0.
+    min_size
+        Objects of fewer px are left out by the library. -1 keeps all.
+    polarity
+        ``"fluorescence"``: bright nuclei on a dark background; ``"bright-field"``: dark nuclei on
+        a bright one, which are turned bright; ``"auto"``: told from the image's brightness.
+    batch_size
+        Patches that the network sees at a time.
+    device
+        ``"auto"``: a GPU if there is one; or a device as torch names it.
+
+    Raises
+    ------
+    ConfigurationError
+        If an option has a value outside its range.
+
+    Notes
+    -----
+    Each channel is scaled between its percentiles 1 and 99, taken over the whole image once and not
+    over each tile. An image in one tile gives what ``CellposeModel.eval`` gives for it.
+
+    Scores are the mean probability of a cell's pixels, the logistic function of the network's
+    logits.
+
+    >>> CellposeSegmenter(flow_threshold=0.6).device
+    'auto'
+    """
+
+    weights: str | None = attrs.field(
+        default=None,
+        converter=as_text,
+        validator=check_path("cellpose", "a published network or the file of one"),
+    )
+    diameter: float | None = attrs.field(default=None, validator=check_between("cellpose", 1, 2000))
+    growth: float | None = attrs.field(default=None, validator=check_between("cellpose", 0.2, 10))
+    flow_threshold: float | None = attrs.field(
+        default=None, validator=check_between("cellpose", -1e-9, 100)
+    )
+    cellprob_threshold: float | None = attrs.field(
+        default=None, validator=check_between("cellpose", -20, 20)
+    )
+    min_size: int = _MIN_SIZE
+    polarity: Literal["auto", "fluorescence", "bright-field"] = attrs.field(
+        default="auto", validator=check_polarity("cellpose")
+    )
+    batch_size: int | None = attrs.field(default=None, validator=_is_batch)
+    device: str = attrs.field(default="auto", validator=_is_device)
+
+    tile: ClassVar[int] = 2048
+
+    _scales: tuple[PercentileScale, ...] = attrs.field(default=(), init=False, repr=False)
+
+    @property
+    def native_diameter(self) -> None:
+        """Return None: Cellpose itself brings every image to the size that the network knows."""
+        return
+
+    @property
+    def uses_membrane(self) -> bool:
+        """Return whether the network looks at cells as well as nuclei.
+
+        Raises
+        ------
+        WeightsError
+            If there are no weights where they should be.
+        """
+        model = self._model()
+        return model.note is None and model.path.name not in _FOR_NUCLEI
+
+    @property
+    def halo(self) -> int:
+        """Return 5 diameters in px, the margin that a tile needs."""
+        return math.ceil(_HALO * (self.diameter or _ASSUMED))
+
+    def adapt(self, sample: NDArray[np.float32], diameter: float) -> CellposeSegmenter:
+        """Return a copy that is set up for one image: percentiles, which way round, diameter.
+
+        Parameters
+        ----------
+        sample
+            Pixels (C, y, x) of the whole image on a regular grid, in [0, 1]; channel 0 is nuclear,
+            channel 1 the membrane.
+        diameter
+            Typical nuclear diameter in px that tiles will have.
+
+        Raises
+        ------
+        ConfigurationError
+            If the diameter is not a positive number.
+        SegmentationError
+            If the sample has no pixels or not three axes.
+        WeightsError
+            If there are no weights where they should be.
+        """
+        check_adaptation("cellpose", sample, diameter)
+        dark = None if self.polarity == "auto" else self.polarity == "bright-field"
+        used = sample[:2] if self.uses_membrane else sample[:1]
+        growth = self.growth or (1.5 if len(used) > 1 else 1.0)
+        adapted = attrs.evolve(
+            self,
+            # Where another process works in another folder, it must find the same weights.
+            weights=str(self._model().path),
+            diameter=self.diameter or diameter * growth,
+        )
+        scales = tuple(PercentileScale.of(plane, _PERCENTILES, dark) for plane in used)
+        object.__setattr__(adapted, "_scales", scales)
+        return adapted
+
+    def segment(self, tile: NDArray[np.float32]) -> Segmentation:
+        """Return the objects of ``tile`` (C, Y, X) in [0, 1], with their mean probability.
+
+        Raises
+        ------
+        SegmentationError
+            If this is not what :meth:`adapt` returned, or the tile has other channels than the
+            image that it adapted to.
+        WeightsError
+            If the weights are missing, damaged, or of another version of Cellpose.
+        MissingPackageError
+            If cellpose or torch cannot be imported here; the message has the command.
+        """
+        if not self._scales:
+            raise SegmentationError(
+                f"cellpose was given a tile of the shape {tile.shape} before it saw the image. "
+                "Call segmenter.adapt(sample, diameter) and segment with what that returns."
+            )
+        if not len(self._scales) <= len(tile) <= 2:
+            raise SegmentationError(
+                f"cellpose takes the nuclear channel, and a membrane channel if there is one; it "
+                f"adapted to {len(self._scales)} channel(s), and the tile has {len(tile)}."
+            )
+        shape = tile.shape[1:]
+        planes = [scale.apply(plane) for scale, plane in zip(self._scales, tile, strict=False)]
+        if all(plane.min() == plane.max() for plane in planes):
+            return Segmentation(np.zeros(shape, np.int32), np.zeros(0))
+        model = self._model()
+        loaded = load(model, self.device)
+        # The library expects the cell first and then its nucleus, where there are both.
+        pixels = np.zeros((*shape, loaded.channels), np.float32)
+        for number, plane in enumerate(planes[::-1][: loaded.channels]):
+            pixels[..., number] = plane
+        least = max(_SMALLEST, math.ceil((self.diameter or 0) / 2))
+        margins = [(0, max(0, least - edge)) for edge in shape]
+        padded = np.pad(pixels, [*margins, (0, 0)], mode="edge")
+        labels, logits = self._evaluated(loaded, model, padded)
+        labels, logits = labels[: shape[0], : shape[1]], logits[: shape[0], : shape[1]]
+        return Segmentation(labels, _mean_probability(labels, logits))
+
+    def facts(self) -> dict[str, Any]:
+        """Return which network this is, and what computes it, for the record of a run.
+
+        ``weights`` has the name and checksum of the network, then come the thresholds that count,
+        and versions of packages. Cellpose is not imported.
+
+        Raises
+        ------
+        WeightsError
+            If there are no weights where they should be.
+        MissingPackageError
+            If cellpose is not installed, or neither version 3 nor 4.
+        """
+        model = self._model()
+        flow, cellprob = self._thresholds(model)
+        return {
+            "weights": {
+                "name": model.path.name,
+                "sha256": model.sha256,
+            },
+            "flow_threshold": flow,
+            "cellprob_threshold": cellprob,
+            "packages": package_versions(("cellpose", "torch")),
+        }
+
+    def _evaluated(
+        self, loaded: LoadedModel, model: CellposeModel, pixels: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return labels and logits (Y, X) of an image (Y, X, C)."""
+        flow, cellprob = self._thresholds(model)
+        usual = _BATCH_ON_CPU if loaded.on_cpu else _BATCH_ON_GPU
+        try:
+            with _running, warnings.catch_warnings():
+                # torch tells its own callers about a default of its own.
+                warnings.filterwarnings("ignore", message="Sparse invariant checks")
+                masks, flows, _ = loaded.network.eval(
+                    pixels,
+                    channel_axis=-1,
+                    # A plain False would change the library's own defaults for the process.
+                    normalize={"normalize": False},
+                    diameter=self.diameter,
+                    flow_threshold=flow,
+                    cellprob_threshold=cellprob,
+                    min_size=self.min_size,
+                    batch_size=self.batch_size or usual,
+                )
+        except Exception as error:
+            told = str(error).lower()
+            if "out of memory" in told or "can't allocate memory" in told:
+                raise MemoryError(str(error)) from error
+            raise
+        shape = pixels.shape[:2]
+        return np.asarray(masks, np.int32).reshape(shape), np.asarray(flows[2]).reshape(shape)
+
+    def _model(self) -> CellposeModel:
+        if self.weights is None and installed_version() == 3:
+            return describe(shipped())
+        return describe(find(self.weights or _DEFAULT_4, PUBLISHED, "cellpose"))
+
+    def _thresholds(self, model: CellposeModel) -> tuple[float, float]:
+        chosen = model.note.options if model.note else {}
+        flow, cellprob = self.flow_threshold, self.cellprob_threshold
+        return (
+            chosen.get("flow_threshold", _FLOW_THRESHOLD) if flow is None else flow,
+            chosen.get("cellprob_threshold", _CELLPROB_THRESHOLD) if cellprob is None else cellprob,
+        )
+
+
+def _mean_probability(
+    labels: NDArray[np.int32], logits: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return the mean of the logistic function of the logits of each label 1..N."""
+    from scipy.special import expit
+
+    flat = labels.ravel()
+    totals = np.bincount(flat, weights=expit(logits.astype(np.float64)).ravel())[1:]
+    return np.asarray(totals / np.maximum(np.bincount(flat)[1:], 1), np.float64)

@@ -1,0 +1,41 @@
+"""The ``stardist`` package: what is in the way of importing it is told with its remedy."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from contextlib import redirect_stdout
+from typing import Any
+
+from cellseg_core.errors import MissingPackageError
+
+__all__ = ["stardist_models"]
+
+
+def stardist_models() -> Any:
+    """Return the module ``stardist.models``; Keras is started with it.
+
+    Raises
+    ------
+    MissingPackageError
+        If StarDist or TensorFlow cannot be imported here; the message has the remedy.
+    """
+    from cellseg_backends.maskrcnn.keras_start import configured_backend, start_keras
+
+    if configured_backend() != "tensorflow":
+        raise MissingPackageError(
+            f"StarDist computes by TensorFlow, and Keras is set to {configured_backend()!r}. Set "
+            "KERAS_BACKEND=tensorflow, or remove it."
+        )
+    start_keras()
+    try:
+        # Packages that it uses warn of each other.
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            from stardist import models  # pyright: ignore[reportMissingImports]
+    except Exception as error:
+        raise MissingPackageError(
+            f"StarDist cannot be imported ({type(error).__name__}: {error}). Install it again "
+            "with: pip install --force-reinstall stardist"
+        ) from error
+    return models
