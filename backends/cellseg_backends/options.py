@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from cellseg_core.errors import ConfigurationError
 
 __all__ = ["as_text", "check_between", "check_path", "check_polarity"]
 
-Check = Callable[[Any, Any, Any], None]
+Check = Callable[[Any, "attrs.Attribute[Any]", Any], None]
 
 _POLARITIES = {
     "auto": "'auto' (told from the image)",
@@ -27,7 +29,7 @@ def as_text(value: Any) -> Any:
 def check_between(segmenter: str, low: float, high: float) -> Check:
     """Return a check that an option is a number between two others, or None."""
 
-    def check(_: object, attribute: Any, value: Any) -> None:
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is None:
             return
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -43,7 +45,7 @@ def check_between(segmenter: str, low: float, high: float) -> Check:
 def check_path(segmenter: str, what: str) -> Check:
     """Return a check that an option is a text that can be a name or a path, or None."""
 
-    def check(_: object, attribute: Any, value: Any) -> None:
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is None:
             return
         if not isinstance(value, str) or not value.strip() or "\0" in value:
@@ -59,7 +61,7 @@ def check_path(segmenter: str, what: str) -> Check:
 def check_polarity(segmenter: str) -> Check:
     """Return a check that an option is one of the polarities of an image."""
 
-    def check(_: object, attribute: Any, value: Any) -> None:
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not isinstance(value, str) or value not in _POLARITIES:
             *most, last = _POLARITIES.values()
             raise ConfigurationError(
