@@ -144,7 +144,8 @@ class RunConfig:
     )
     membrane: tuple[str, ...] = _option(
         (),
-        "Channel that shows cell membranes, for segmenters that use one.",
+        "Channel that shows cell membranes, for segmenters that use one: cellpose with weights for "
+        "cells, such as cyto3.",
         "NAME[,NAME]",
         converter=_names,
         example='["CD45"]',
@@ -173,7 +174,8 @@ class RunConfig:
     )
     segmenter: str = _option(
         DEFAULT_SEGMENTER,
-        "What finds the nuclei; `cellseg plugins` lists them.",
+        "What finds the nuclei: maskrcnn, stardist, cellpose, watershed, or what a plugin brings; "
+        "`cellseg plugins` lists them.",
         "NAME",
         validator=_name,
     )

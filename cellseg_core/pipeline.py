@@ -219,7 +219,8 @@ class Pipeline:
             warnings.append(f"{chosen}. Name it with --nuclear if that is wrong.")
         if scaled.membrane and not getattr(built.segmenter, "uses_membrane", True):
             warnings.append(
-                "this segmenter finds nuclei alone: it does not use the membrane channel."
+                "this segmenter, or its weights, finds nuclei alone: it does not use the membrane "
+                "channel."
             )
         if (self.nuclear_diameter or 0) > 2 * max(image.shape):
             warnings.append("the nuclear diameter is more than twice the image: is it in px?")

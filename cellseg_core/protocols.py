@@ -64,7 +64,7 @@ class Segmenter(Protocol):
 
     A segmenter that looks at the nuclear image alone may say so by an attribute
     ``uses_membrane = False``: the user is then told when a membrane channel was named in vain. One
-    that looks at the colours of a photograph says ``uses_color = True``: its tiles have red, green
+    that looks at the colours of an RGB image says ``uses_color = True``: its tiles have red, green
     and blue, and other images are refused. One whose result changes when the image is shifted by
     less than ``n`` px, as with networks that shrink their input, says so by an attribute
     ``grid = n``: every tile then begins at a multiple of ``n`` px. One that is given larger or

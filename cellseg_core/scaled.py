@@ -131,10 +131,14 @@ def view(
     numbers, chosen = nuclear_channels(image, nuclear)
     if in_color and not (image.color and len(numbers) == 3):
         raise ChannelError(
-            f"{image.name}: this segmenter looks at colours: it takes a photograph with red, green "
-            f"and blue, and these are {len(numbers)} of the channels {', '.join(image.channels)}. "
+            f"{image.name}: this segmenter looks at colours: it takes an RGB image, with red, "
+            f"green and blue, and these are {len(numbers)} of the channels "
+            f"{', '.join(image.channels)}. "
             "Choose other weights (--set segmenter.weights=...) or another --segmenter."
         )
+    if in_color:
+        # Red, green and blue are in that order in the image, in whichever one they were named.
+        numbers = tuple(sorted(numbers))
     beside = tuple(image.index(name) for name in membrane)
     if levels is None:
         levels = Brightness.of(image, (*numbers, *beside), factor)

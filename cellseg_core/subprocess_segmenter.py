@@ -132,7 +132,7 @@ class SubprocessSegmenter:
     uses_membrane
         Whether it looks at the membrane channel.
     uses_color
-        Whether its tiles are the red, green and blue of a photograph.
+        Whether its tiles are the red, green and blue of an RGB image.
     timeout
         Time for one tile, in s.
     start_timeout

@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import attrs
 
-from cellseg_core.errors import WeightsError, nearest
+from cellseg_core.errors import MissingPackageError, WeightsError, nearest
 from cellseg_core.plugins import Plugins
 from cellseg_core.published_weights import PublishedWeights
 from cellseg_core.weights_download import download
@@ -93,6 +94,8 @@ def find(
     ------
     WeightsError
         If there is nothing of that name, or the published weights cannot be had.
+    MissingPackageError
+        If they are for another version of the package than the one that is installed.
     """
     text = os.fspath(wanted)
     by_name = {one.name: one for one in published}
@@ -105,7 +108,8 @@ def find(
             tried.append(told / text)
         for path in tried[:1] if named is not None else tried:
             if text.strip() and path.exists() and (named is None or _may_be(named, path)):
-                return path.resolve()
+                # Links are kept: the name of a file tells some packages what it is.
+                return path.absolute()
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(
@@ -115,12 +119,32 @@ def find(
     owner, _, rest = text.partition("/")
     named = by_name.get(rest) if named is None and owner == kind else named
     if named is not None:
+        _check_version(named)
         return obtain(named, report)
     raise WeightsError(
-        f"there are no weights of {kind} at {' or '.join(map(str, tried))}, and none are published "
-        f"as {text!r}: {nearest(text, by_name)}. Name a path, or one of these; "
+        f"there is nothing at {' or '.join(map(str, tried))}, and {kind} has no published weights "
+        f"named {text!r}: {nearest(text, by_name)}. Name a path, or one of these; "
         "`cellseg weights list` shows them all."
     )
+
+
+def _check_version(published: PublishedWeights) -> None:
+    """Refuse weights that the installed package cannot read, before they are downloaded."""
+    if not published.requires:
+        return
+    from packaging.requirements import Requirement
+
+    requirement = Requirement(published.requires)
+    try:
+        installed = version(requirement.name)
+    except PackageNotFoundError:
+        return  # whoever needs it says so
+    if not requirement.specifier.contains(installed, prereleases=True):
+        raise MissingPackageError(
+            f"the weights {published.name!r} are for {published.requires}, and {requirement.name} "
+            f"{installed} is installed. Install the other (pip install "
+            f'"{published.requires}"), or choose other weights: see `cellseg weights list`.'
+        )
 
 
 def _may_be(published: PublishedWeights, path: Path) -> bool:

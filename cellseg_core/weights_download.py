@@ -58,7 +58,7 @@ def download(
         if lies_in(published, target):
             return target
         if offline():
-            raise unavailable(published, "CELLSEG_OFFLINE forbids to download them")
+            raise unavailable(published, "CELLSEG_OFFLINE forbids downloads")
         _check_space(published, folder)
         (report or LogReporter()).say(
             f"downloading the weights {published.name!r} ({size_text(published.bytes)}) from "

@@ -72,10 +72,10 @@ def package_caches(published: PublishedWeights) -> list[Path]:
 def search(published: PublishedWeights, *, verify: bool = True) -> Found | None:
     """Return where the weights lie on this machine; nothing is changed or downloaded.
 
-    The folder in ``CELLSEG_WEIGHTS`` comes first (in it, and one level down), then what comes with
-    the package, the package's own caches, and cellseg's. Single files and archives are compared
-    with their checksum where it is known; without ``verify`` with their size alone, which takes no
-    time. A file is read once in a process, unless it changes.
+    What comes with a package is found there. Otherwise the folder in ``CELLSEG_WEIGHTS`` comes
+    first (in it, and one level down), then the package's own caches, and cellseg's. Single files
+    and archives are compared with their checksum where it is known; without ``verify`` with their
+    size alone, which takes no time. A file is read once in a process, unless it changes.
 
     Raises
     ------
@@ -167,15 +167,21 @@ def unavailable(published: PublishedWeights, reason: str) -> WeightsError:
         )
     if published.sha256 and published.url:
         lines += [
-            "  Or prepare it on a machine with a network, and carry the folder here:",
+            "  Or fetch it on a machine with network, and copy the folder here:",
             f"    cellseg weights fetch {published.name} -o FOLDER",
-            "    and here: CELLSEG_WEIGHTS=FOLDER",
+            "    and set the environment variable CELLSEG_WEIGHTS to that folder.",
         ]
     return WeightsError("\n".join(lines))
 
 
 def _candidates(published: PublishedWeights) -> Iterator[tuple[str, list[Path]]]:
     """Yield the places in their order, in words, with the paths to look at in each."""
+    if published.shipped:
+        # Before all others: a folder of one's own may have files of these names.
+        package, _, inside = published.shipped.partition(":")
+        spec = importlib.util.find_spec(package)
+        folders = list(spec.submodule_search_locations or []) if spec is not None else []
+        yield f"the package {package}", [Path(folder) / inside for folder in folders]
     names = [published.entry]
     if published.folder and published.sha256:
         names.append(published.file)
@@ -189,11 +195,6 @@ def _candidates(published: PublishedWeights) -> Iterator[tuple[str, list[Path]]]
                 f"({error.strerror or error}). Allow this user to read it, or name another."
             ) from error
         yield "CELLSEG_WEIGHTS", [folder / name for name in names for folder in (told, *below)]
-    if published.shipped:
-        package, _, inside = published.shipped.partition(":")
-        spec = importlib.util.find_spec(package)
-        folders = list(spec.submodule_search_locations or []) if spec is not None else []
-        yield f"the package {package}", [Path(folder) / inside for folder in folders]
     yield "the package's own cache", package_caches(published)
     yield "cellseg's cache", [cache_folder() / published.entry]
 

@@ -86,7 +86,10 @@ def read_note(folder: Path) -> ModelNote | None:
             raise ValueError("a value is out of its range")
     except WeightsError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        *(OSError, ValueError, OverflowError, TypeError, KeyError),
+        *(AttributeError, RecursionError),
+    ) as error:
         raise WeightsError(
             f"{path} is damaged ({str(error)[:300]}). Copy the folder again, or train again."
         ) from error

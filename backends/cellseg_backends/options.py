@@ -26,16 +26,20 @@ def as_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def check_between(segmenter: str, low: float, high: float) -> Check:
-    """Return a check that an option is a number between two others, or None."""
+def check_between(segmenter: str, low: float, high: float, *, low_counts: bool = False) -> Check:
+    """Return a check that an option is None or a number between two others.
+
+    The lower one is good too if ``low_counts``.
+    """
+    words = "number from" if low_counts else "number over"
 
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is None:
             return
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and low < value < high):
+        if not (number and low <= value < high and (low_counts or value > low)):
             raise ConfigurationError(
-                f"{segmenter}.{attribute.name} is a number over {low:g} and below {high:g}; got "
+                f"{segmenter}.{attribute.name} is a {words} {low:g} and below {high:g}; got "
                 f"{value!r}. Leave it out for what suits the weights."
             )
 

@@ -24,7 +24,7 @@ def cellseg_segmenters() -> list[Component]:
         Component(
             name="stardist",
             factory="cellseg_backends.stardist.segmenter:StarDistSegmenter",
-            description="star-convex polygons (Schmidt et al. 2018), by the stardist package",
+            description="star-convex polygons (Schmidt et al. 2018); comes with weights for nuclei",
             trainer="cellseg_backends.stardist.trainer:StarDistTrainer",
             weights="cellseg_backends.stardist.published:PUBLISHED",
             # TensorFlow too, by whichever name it was installed: looked for when it is used.
@@ -34,11 +34,12 @@ def cellseg_segmenters() -> list[Component]:
         Component(
             name="cellpose",
             factory="cellseg_backends.cellpose.segmenter:CellposeSegmenter",
-            description="flows of cells or nuclei (Stringer et al. 2021), by cellpose 3 or 4",
+            description="flows (Stringer et al. 2021); comes with weights for nuclei (cellpose 3)",
             trainer="cellseg_backends.cellpose.trainer:CellposeTrainer",
             weights="cellseg_backends.cellpose.published:PUBLISHED",
             requires=("cellpose>=3.1,<5",),
-            install='pip install "cellpose>=3.1,<5"',
+            # Version 4 works too, and needs weights of 1.2 GB and, in practice, a GPU.
+            install='pip install "cellpose>=3.1,<4"',
         ),
         Component(
             name="watershed",

@@ -46,7 +46,7 @@ _EVERY = 30.0  # seconds between lines where there is no terminal
     type=int,
     metavar="N",
     help="Batches to learn from; more takes longer. Default: maskrcnn 1,000 (from scratch 12,000), "
-    "stardist 10,000 (from weights that there are 1,000), cellpose 7,500 (500).",
+    "stardist 10,000 (from weights 1,000), cellpose 7,500 (from weights 500).",
 )
 @click.option("--seed", type=int, metavar="N", help="Of everything random.")
 @click.option(
@@ -79,10 +79,10 @@ def command(
 
     The Mask R-CNN starts from the weights that come with cellseg, which takes minutes on a CPU for
     a few dozen images; trainer.start=scratch starts from nothing, which takes hours and hundreds of
-    images. StarDist and Cellpose 3 start from nothing, unless trainer.start names their weights;
-    Cellpose 4 cannot be trained here. FOLDER then holds the weights, log.csv and report.json. An
-    interrupted training goes on where it stopped, to the same result, if the same command is given
-    again.
+    images. StarDist and Cellpose 3 start from nothing, unless trainer.start names weights: a path,
+    or a name of `cellseg weights list`. Cellpose 4 cannot be trained here. FOLDER then holds the
+    weights, log.csv and report.json. An interrupted training goes on where it stopped, to the same
+    result, if the same command is given again.
 
     \b
     Examples:
@@ -90,6 +90,7 @@ def command(
       cellseg train my-nuclei/ -o my-weights --nuclear DAPI --steps 2000
       cellseg train my-nuclei/ -o my-weights --set trainer.start=scratch --seed 1
       cellseg train my-nuclei/ -o my-stardist --segmenter stardist
+      cellseg train my-nuclei/ -o tuned --segmenter stardist --set trainer.start=2D_versatile_fluo
       cellseg train my-nuclei/ -o my-cellpose --segmenter cellpose --set trainer.rate=0.1
     Then:
       cellseg run tissue.ome.tif -o results --set segmenter.weights=my-weights

@@ -50,9 +50,12 @@ def list_weights(as_json: bool) -> int:
             shown = str(row["segmenter"])
             click.echo(shown)
         place = f" ({row['path']})" if row["path"] else ""
-        click.echo(f"  {row['name']}  {row['state']}{place}, {row['size']}")
+        size = f", {row['size']}" if row["bytes"] else ""
+        click.echo(f"  {row['name']}  {row['state']}{place}{size}")
         facts = [row["description"], "takes RGB" if row["rgb"] else "", row["reason"]]
         facts.append(f"needs {row['requires']}" if row["requires"] else "")
+        by_hand = row["state"] == "not here" and not row["sha256"]
+        facts.append("to be got by hand: its checksum is not known" if by_hand else "")
         click.echo(f"      {'; '.join(str(fact) for fact in facts if fact)}")
         click.echo(f"      licence: {row['licence']}")
     if not told and not problems:
@@ -116,7 +119,10 @@ def where(name: str | None) -> int:
     _, published = _choose(name, rows)
     found = search(published)
     if found is None:
-        raise unavailable(published, "they were not fetched yet")
+        by_itself = f"`cellseg weights fetch {published.name}` downloads them"
+        raise unavailable(
+            published, by_itself if published.sha256 else "their checksum is not known"
+        )
     click.echo(str(found.path))
     how = "its checksum is right" if published.sha256 else "its checksum is not known"
     if published.folder and not found.archive:
@@ -193,6 +199,9 @@ def _fetch(published: PublishedWeights, out: Path | None, report: _Downloads) ->
     from cellseg_core.weights_places import cache_folder, lies_in
 
     name = published.name
+    if published.shipped and locate(published) is not None:
+        report.say(f"{name} comes with the segmenter's package, here and on any other machine.")
+        return
     if out is not None and lies_in(published, out / published.entry):
         report.say(f"{name} is there already: {out / published.entry}")
         return
@@ -217,9 +226,9 @@ def _show_places(rows: list[tuple[str, PublishedWeights]]) -> None:
         return "" if folder.is_dir() else "  (does not exist)"
 
     told = library()
-    click.echo("1. the folder that CELLSEG_WEIGHTS names")
+    click.echo("1. the folder that CELLSEG_WEIGHTS names, but for what comes with a package")
     click.echo(f"     {told}{state(told)}" if told is not None else "     not set")
-    click.echo("2. what comes with the packages, and the packages' own caches")
+    click.echo("2. the packages' own caches")
     folders = list(dict.fromkeys(path.parent for _, one in rows for path in package_caches(one)))
     for folder in folders:
         if not any(other in folder.parents for other in folders):

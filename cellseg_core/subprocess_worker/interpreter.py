@@ -38,7 +38,7 @@ def find_interpreter(python: str | None) -> Path:
     """
     if python is None:
         return Path(sys.executable)
-    given = Path(python).expanduser()
+    given = Path(os.path.expanduser(python))  # noqa: PTH111 - no error where there is no home
     if given.is_dir():
         for place in _PLACES:
             if (given / place).is_file():

@@ -6,6 +6,7 @@ with a network of the same build and a few thousand weights.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
@@ -263,6 +264,32 @@ def test_the_shipped_network_is_for_nuclei_alone() -> None:
     assert np.array_equal(adapted.segment(both).labels, adapted.segment(plane).labels)
 
 
+def test_a_bright_membrane_is_not_turned_alone(copied: Path) -> None:
+    _, plane = tissue(96, 96)
+    both = np.concatenate([plane, 1 - plane])
+    scales = CellposeSegmenter(weights=str(copied)).adapt(both, 12.0)._scales
+    assert [one.dark_nuclei for one in scales] == [False, False]
+    scales = CellposeSegmenter(weights=str(copied)).adapt(both[::-1], 12.0)._scales
+    assert [one.dark_nuclei for one in scales] == [True, True]
+
+
+@pytest.mark.parametrize(("diameter", "tile"), [(60.0, 2048), (15.0, 2048), (5.0, 682), (1.2, 256)])
+def test_tiles_that_the_network_enlarges_are_smaller(
+    segmenter: CellposeSegmenter, diameter: float, tile: int
+) -> None:
+    _, plane = tissue(32, 32)
+    assert segmenter.adapt(plane, diameter).tile == tile
+
+
+@pytest.mark.parametrize("diameter", [0.9, 2500.0])
+def test_nuclei_of_a_size_that_makes_no_sense_are_refused(
+    segmenter: CellposeSegmenter, diameter: float
+) -> None:
+    _, plane = tissue(32, 32)
+    with pytest.raises(ConfigurationError, match=r"below 2000 px wide.*--nuclear-diameter"):
+        segmenter.adapt(plane, diameter)
+
+
 def test_dark_nuclei_are_turned_bright(segmenter: CellposeSegmenter) -> None:
     _, plane = tissue(96, 96)
     bright, dark = segmenter.adapt(plane, 12.0), segmenter.adapt(1 - plane, 12.0)
@@ -286,9 +313,10 @@ def test_tiles_smaller_than_what_the_network_takes(
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"flow_threshold": -1}, r"cellpose.flow_threshold is a number over"),
+        ({"flow_threshold": -1}, r"cellpose.flow_threshold is a number from 0 and below 100"),
         ({"cellprob_threshold": "0"}, "got '0'"),
         ({"diameter": 0}, "got 0"),
+        ({"min_size": 1.5}, r"min_size is a whole number of px, or -1 to keep all; got 1.5"),
         ({"batch_size": 0}, r"batch_size is a whole number from 1; got 0"),
         ({"device": 1}, r"device is 'auto', 'cpu'.*; got 1"),
         ({"weights": ""}, "weights names a published network or the file of one; got ''"),
@@ -313,13 +341,18 @@ def test_names_and_paths_that_are_not_there_never_become_another_network(
     for wanted, why in (
         ("cyto4", r"did you mean 'cyto'"),
         (str(tmp_path / "none"), r"none"),
-        ("cyto3", r"(?s)file: +cyto3.*https://.*sha256.*CC BY-NC"),
-        ("cpsam", r"(?s)file: +cpsam.*https://.*CC BY-NC"),
+        {
+            3: ("cyto3", r"(?s)file: +cyto3.*https://.*sha256.*CC BY-NC"),
+            4: ("cpsam", r"(?s)file: +cpsam.*https://.*CC BY-NC"),
+        }[VERSION],
     ):
         with pytest.raises(WeightsError, match=why):
             CellposeSegmenter(weights=wanted).facts()
     with pytest.raises(WeightsError, match=r"holds no Cellpose network: there is no file"):
         CellposeSegmenter(weights=str(tmp_path)).facts()
+    other = {3: "cpsam", 4: "cyto3"}[VERSION]
+    with pytest.raises(MissingPackageError, match=rf"the weights '{other}' are for cellpose"):
+        CellposeSegmenter(weights=other).facts()
 
 
 def test_weights_that_are_damaged_or_something_else(copied: Path) -> None:
@@ -338,6 +371,76 @@ def test_weights_that_are_damaged_or_something_else(copied: Path) -> None:
     torch.save({"a": torch.zeros(1)}, copied)
     with pytest.raises(WeightsError, match=r"not a network of cellpose 3 or 4"):
         Pipeline(segmenter=CellposeSegmenter(weights=copied), nuclear_diameter=12).run(image)
+
+
+def test_arrays_that_are_none_and_diameters_that_are_none_are_refused(copied: Path) -> None:
+    import torch
+
+    _, plane = tissue(64, 64)
+    arrays = torch.load(copied, weights_only=True)
+    adapted = CellposeSegmenter(weights=str(copied)).adapt(plane, 12.0)
+    first = model_file._FIRST_LAYER_3 if VERSION == 3 else "W2"
+    torch.save({**arrays, first: 7}, copied)
+    with pytest.raises(WeightsError, match=r"it holds no table of arrays"):
+        adapted.segment(plane)
+    if VERSION == 3:
+        for bad in (float("nan"), 0.0, 1e9):
+            torch.save({**arrays, "diam_mean": torch.tensor([bad])}, copied)
+            with pytest.raises(WeightsError, match=r"the diameter of its nuclei would be"):
+                adapted.segment(plane)
+
+
+@only_3
+def test_files_of_older_versions_of_torch_are_read(copied: Path) -> None:
+    import torch
+
+    _, plane = tissue(64, 64)
+    segmenter = CellposeSegmenter(weights=str(copied)).adapt(plane, 12.0)
+    expected = segmenter.segment(plane).labels
+    arrays = torch.load(copied, weights_only=True)
+    torch.save(arrays, copied, _use_new_zipfile_serialization=False)
+    segmenter.facts()
+    assert np.array_equal(segmenter.segment(plane).labels, expected)
+
+
+def test_a_damaged_network_is_found_before_a_run_begins(copied: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    shutil.copy(copied, folder / "cellpose_model")
+    write_note(folder, ModelNote(segmenter="cellpose", diameter=12.0, sha256="0" * 64))
+    with pytest.raises(WeightsError, match=r"cellpose_model is damaged: its checksum"):
+        CellposeSegmenter(weights=str(folder)).facts()
+
+
+@only_3
+def test_the_library_s_default_never_takes_the_place_of_a_file(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cellpose import models
+
+    real = models.CellposeModel
+
+    def replaced(*, pretrained_model: str, **options: Any) -> Any:
+        return real(pretrained_model=str(model_file.shipped()), **options)
+
+    monkeypatch.setattr(models, "CellposeModel", replaced)
+    _, plane = tissue(64, 64)
+    with pytest.raises(WeightsError, match=r"is no longer there"):
+        CellposeSegmenter(weights=str(copied)).adapt(plane, 12.0).segment(plane)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")
+def test_a_process_forked_after_loading_says_so_and_does_not_hang(
+    segmenter: CellposeSegmenter,
+) -> None:
+    _, plane = tissue(64, 64)
+    copy = segmenter.adapt(plane, 12.0)
+    copy.segment(plane)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        work = pool.apply_async(copy.segment, (plane,))
+        with pytest.raises(SegmentationError, match=r"forked from one .*get_context\('spawn'\)"):
+            work.get(timeout=60)
 
 
 def test_weights_that_would_run_code_do_not(copied: Path, tmp_path: Path) -> None:
@@ -375,7 +478,10 @@ def test_a_network_of_the_other_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         WeightsError, match=rf"a network of cellpose {other}, and cellpose {VERSION}"
     ):
-        CellposeSegmenter(weights=str(tmp_path / "other")).adapt(plane, 12.0).segment(plane)
+        CellposeSegmenter(weights=str(tmp_path / "other")).facts()
+    torch.save({name: torch.zeros(2)}, tmp_path / "older", _use_new_zipfile_serialization=False)
+    with pytest.raises(WeightsError, match=rf"a network of cellpose {other}, and cellpose"):
+        CellposeSegmenter(weights=str(tmp_path / "older")).adapt(plane, 12.0).segment(plane)
 
 
 @pytest.mark.parametrize("found", ["2.3.2", "5.0"])

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ import tifffile
 
 pytest.importorskip("cellpose", reason="needs the cellpose package")
 
+from cellseg_backends.cellpose.model_file import CellposeModel
 from cellseg_backends.cellpose.segmenter import CellposeSegmenter
 from cellseg_backends.cellpose.thresholds import CELLPROB, FLOW
-from cellseg_backends.cellpose.trainer import CellposeTrainer
+from cellseg_backends.cellpose.trainer import CellposeTrainer, _known_diameter
 from cellseg_backends.model_note import read_note
 from cellseg_core import Pipeline, store
 from cellseg_core.errors import (
@@ -294,8 +296,13 @@ def test_weights_that_do_not_fit_and_a_finished_folder_are_refused(
     with pytest.raises(ConfigurationError, match="holds a trained network already"):
         trainer().train(dataset, finished, Reports())
     (tmp_path / "new").mkdir()
-    torch.save({"W2": torch.zeros(1)}, tmp_path / "of_version_4")
+    torch.save({"a": torch.zeros(1)}, tmp_path / "of_something")
     with pytest.raises(WeightsError, match=r"cannot be trained further.*Cellpose 3"):
+        trainer(start=str(tmp_path / "of_something"), diameter=17.0).train(
+            dataset, tmp_path / "new", Reports()
+        )
+    torch.save({"W2": torch.zeros(1)}, tmp_path / "of_version_4")
+    with pytest.raises(WeightsError, match=r"is a network of cellpose 4, and cellpose 3"):
         trainer(start=str(tmp_path / "of_version_4")).train(dataset, tmp_path / "new", Reports())
     (tmp_path / "text").write_text("no weights")
     with pytest.raises(WeightsError, match="no Cellpose network, or damaged"):
@@ -343,6 +350,20 @@ def test_a_device_that_is_not_there_is_told(dataset: TrainingSet, tmp_path: Path
 
 
 @needs_3
+def test_the_diameter_is_that_of_the_weights_or_a_sensible_one(tmp_path: Path) -> None:
+    import torch
+
+    def known(file: str, **arrays: Any) -> float:
+        torch.save(arrays, tmp_path / file)
+        return _known_diameter(CellposeModel(path=tmp_path / file, note=None))
+
+    assert known("network", diam_mean=torch.tensor([24.0])) == 24.0
+    assert (known("cytotorch_0"), known("nucleitorch_0"), known("other")) == (30.0, 17.0, 17.0)
+    for bad in (float("nan"), 1e9):
+        with pytest.raises(WeightsError, match=r"Give --set trainer.diameter"):
+            known("network", diam_mean=torch.tensor([bad]))
+
+
 def test_what_half_precision_cannot_hold_stays_whole() -> None:
     import torch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -33,6 +34,8 @@ from cellseg_core.synthetic import simulate_tissue
 from cellseg_core.testing import SegmenterTests
 
 pytest.importorskip("stardist")
+# TensorFlow's variables follow numpy's older protocol of conversion.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def make_model(folder: Path, channels: int = 1, **options: Any) -> Path:
@@ -178,7 +181,7 @@ def test_colours_reach_a_model_for_them_alone(gray: Path, color: Path) -> None:
     in_gray = Pipeline(segmenter=StarDistSegmenter(weights=gray), nuclear_diameter=12).run(picture)
     assert not in_gray.scaled.in_color
     one = Image((noise(1, 80, 80) * 200).astype(np.uint8), channels=("DAPI",), name="plate")
-    with pytest.raises(ChannelError, match=r"plate: this segmenter looks at colours: it takes a"):
+    with pytest.raises(ChannelError, match=r"plate: this segmenter looks at colours: it takes an"):
         Pipeline(segmenter=StarDistSegmenter(weights=color), nuclear_diameter=12).run(one)
 
 
@@ -231,11 +234,24 @@ def test_a_name_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> No
         ("config.json", "{", r"config.json is damaged"),
         ("config.json", "[1]", r"a table was expected, and it is a list"),
         ("config.json", '{"n_dim": 3}', r"a model for 3-D images; cellseg takes 2-D ones"),
-        ("config.json", '{"n_channel_in": 1}', r"is damaged \(KeyError: 'grid'\)"),
+        ("config.json", '{"n_channel_in": 1}', r"is damaged \(KeyError: 'n_rays'\)"),
         ("weights_best.h5", None, r"has no weights: a file such as weights_best.h5"),
+        ("weights_best.h5", "version https://git-lfs", r"h5 cannot be loaded: it is no HDF5 file"),
         ("thresholds.json", "0.5", r"thresholds.json is damaged"),
+        ("thresholds.json", '{"prob": NaN}', r"is damaged .*its thresholds are nan and 0.4"),
+        ("thresholds.json", '{"nms": 3}', r"is damaged .*its thresholds are 0.5 and 3.0"),
         ("cellseg.json", '{"format": 99}', r"has format 99; this version of cellseg reads 1"),
         ("cellseg.json", '{"format": 1, "diameter": 3}', r"cellseg.json is damaged"),
+        (
+            "cellseg.json",
+            f'{{"format": 1, "segmenter": "", "sha256": "", "diameter": 1{"0" * 400}}}',
+            r"cellseg.json is damaged",
+        ),
+        (
+            "cellseg.json",
+            '{"format": 1, "segmenter": "", "sha256": "12", "diameter": 3}',
+            r"its checksum is \w+\.\.\., and 12\.\.\. was expected",
+        ),
     ],
 )
 def test_folders_that_are_damaged(copied: Path, file: str, content: str | None, why: str) -> None:
@@ -244,6 +260,63 @@ def test_folders_that_are_damaged(copied: Path, file: str, content: str | None, 
         (copied / file).write_text(content)
     with pytest.raises(WeightsError, match=why):
         StarDistSegmenter(weights=str(copied)).facts()
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"n_rays": 10**9}, r"its n_rays is 1000000000, and 3 to 2048 is possible"),
+        ({"n_rays": float("inf")}, r"is damaged \(OverflowError"),
+        ({"unet_n_depth": 10**9}, r"its unet_n_depth is 1000000000"),
+        ({"unet_n_filter_base": 10**6}, r"its unet_n_filter_base is"),
+        ({"grid": [3, 3]}, r"its grid is \[3, 3\]"),
+        ({"unet_kernel_size": [10**5, 3]}, r"its unet_kernel_size is"),
+        ({"unet_pool": [4, 4]}, r"its unet_pool is \[4, 4\], and cellseg knows \[2, 2\]"),
+        ({"unet_expansion": 99}, r"its unet_expansion is 99"),
+        ({"n_classes": 10**9}, r"its n_classes is 1000000000"),
+        (
+            {"unet_n_depth": 8, "unet_n_filter_base": 4096},
+            r"it has [\d,]+ bytes, and HDF5 of about",
+        ),
+    ],
+)
+def test_a_network_that_would_fill_the_memory_is_never_built(
+    copied: Path, changed: dict[str, Any], why: str
+) -> None:
+    config = json.loads((copied / "config.json").read_text())
+    (copied / "config.json").write_text(json.dumps({**config, **changed}))
+    with pytest.raises(WeightsError, match=why):
+        StarDistSegmenter(weights=str(copied)).facts()
+
+
+def test_a_file_is_the_one_that_is_loaded_or_it_is_refused(copied: Path) -> None:
+    best = StarDistSegmenter(weights=copied / "weights_best.h5")
+    assert best.facts() == StarDistSegmenter(weights=copied).facts()
+    shutil.copy(copied / "weights_best.h5", copied / "weights_last.h5")
+    with pytest.raises(WeightsError, match=r"weights_last.h5 is not what StarDist loads from"):
+        StarDistSegmenter(weights=copied / "weights_last.h5").facts()
+
+
+def test_a_name_with_its_segmenter_has_the_same_diameter(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLSEG_WEIGHTS", str(copied.parent))
+    copied.rename(copied.parent / "2D_versatile_fluo")
+    for name in ("2D_versatile_fluo", "stardist/2D_versatile_fluo"):
+        assert StarDistSegmenter(weights=name).native_diameter == 17.0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning")
+def test_a_process_forked_after_loading_says_so_and_does_not_hang(gray: Path) -> None:
+    tile = noise(1, 32, 32)
+    copy = adapted(gray, tile)
+    copy.segment(tile)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        work = pool.apply_async(copy.segment, (tile,))
+        with pytest.raises(SegmentationError, match=r"forked from one .*get_context\('spawn'\)"):
+            work.get(timeout=60)
 
 
 def test_weights_that_are_damaged_or_of_another_network(copied: Path) -> None:
@@ -280,6 +353,7 @@ def test_memory_that_runs_out_is_told(gray: Path, monkeypatch: pytest.MonkeyPatc
     ("backend", "broken", "why"),
     [
         ("jax", "", r"Keras is set to 'jax'. Set KERAS_BACKEND=tensorflow"),
+        ("tensorflow", "keras", r"by Keras with TensorFlow, which cannot be .*half installed"),
         ("tensorflow", "stardist", r"StarDist cannot be imported \(ImportError: half installed"),
     ],
 )

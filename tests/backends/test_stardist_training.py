@@ -22,6 +22,7 @@ from cellseg_backends.stardist.library import stardist_models
 from cellseg_backends.stardist.segmenter import StarDistSegmenter
 from cellseg_backends.stardist.thresholds import choose_thresholds
 from cellseg_backends.stardist.trainer import StarDistTrainer
+from cellseg_backends.training.log import TrainingLog
 from cellseg_core import Pipeline, store
 from cellseg_core.errors import ConfigurationError, ImageError, OutputError, WeightsError
 from cellseg_core.protocols import Trainer
@@ -371,6 +372,14 @@ def test_options_that_make_no_sense_are_refused(options: dict, message: str) -> 
 def test_steps_are_divided_into_epochs_of_one_length(steps: int, epochs: tuple[int, int]) -> None:
     plan = trainer(steps=steps).plan()
     assert (plan.epochs, plan.steps) == epochs
+
+
+def test_a_log_with_garbage_from_a_crash_is_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"step,loss\n1,0.5\n2,0.4\n\xb2,1\n3\n" + bytes(9) + b"\xff\xfe")
+    with TrainingLog(path, ("step", "loss"), 2) as log:
+        log.write(3, {"loss": 0.25})
+    assert path.read_text() == "step,loss\n1,0.5\n2,0.4\n3,0.25\n"
 
 
 def test_it_follows_the_protocol() -> None:

@@ -108,6 +108,7 @@ def test_list_shows_state_size_and_licence(cellseg, home: Path) -> None:
     here = home / "cache" / "cellseg" / "weights" / "plain.bin"
     assert f"  plain  here ({here}), 18 kB" in done.out
     assert "  unknown  not here, 18 kB" in done.out
+    assert "to be got by hand: its checksum is not known" in done.out
     assert "  inside  shipped (" in done.out
     assert "licence: CC0 of cells.bin" in done.out
     assert "broken: the table of its weights is broken: weights_tables:NONE" in done.err
@@ -160,6 +161,13 @@ def test_fetch_prepares_a_folder_for_a_machine_without_network(
     assert found.err == "found in CELLSEG_WEIGHTS; its checksum is right\n"
 
 
+def test_fetch_leaves_what_comes_with_a_package_where_it_is(cellseg, home: Path) -> None:
+    done = cellseg("weights", "fetch", "inside", "-o", home / "carried")
+    assert done.status == 0
+    assert "inside comes with the segmenter's package" in done.err
+    assert not (home / "carried").exists()
+
+
 def test_fetch_goes_on_with_the_others_where_one_fails(
     cellseg, home: Path, published: Path
 ) -> None:
@@ -190,7 +198,11 @@ def test_names_of_two_segmenters_are_told_apart(cellseg) -> None:
 def test_where_tells_how_to_get_what_is_not_here(cellseg, home: Path) -> None:
     done = cellseg("weights", "where", "plain")
     assert (done.status, done.out) == (1, "")
+    assert "`cellseg weights fetch plain` downloads them" in done.err
     assert "cellseg weights fetch plain -o FOLDER" in done.err
+    by_hand = cellseg("weights", "where", "unknown").err
+    assert "their checksum is not known" in by_hand
+    assert "cellseg weights fetch" not in by_hand
     (home / "cache" / "cellseg" / "weights").mkdir(parents=True)
     (home / "cache" / "cellseg" / "weights" / "plain.bin").write_bytes(b"other" * 3600)
     assert "its sha256 is" in cellseg("weights", "where", "plain").err

@@ -102,7 +102,9 @@ def test_a_segmenter_for_colours_gets_them_apart_and_nothing_else() -> None:
     assert tile.shape == (3, 60, 70)
     for shown, given in zip(tile, pixels, strict=True):
         assert np.corrcoef(shown.ravel(), given.ravel())[0, 1] > 0.999
-    with pytest.raises(ChannelError, match="looks at colours: it takes a photograph with red"):
+    Pipeline(segmenter=Colors(), nuclear_diameter=10).run(picture, ["blue", "green", "red"])
+    assert np.array_equal(seen[1], tile), "in whichever order they are named"
+    with pytest.raises(ChannelError, match="looks at colours: it takes an RGB image, with red"):
         Pipeline(segmenter=Colors(), nuclear_diameter=10).run(boxes(), "DAPI")
     with pytest.raises(ChannelError, match="these are 1 of the channels red, green, blue"):
         Pipeline(segmenter=Colors(), nuclear_diameter=10).run(picture, "red")

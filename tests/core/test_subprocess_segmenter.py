@@ -747,6 +747,7 @@ def test_no_interpreter_is_told(env, tmp_path) -> None:
         (tmp_path / "none", "no Python interpreter at"),
         (tmp_path, "no Python in the folder .* bin/python"),
         ("no-such-python-command", "no Python interpreter at"),
+        ("~no-such-user-here/bin/python", "no Python interpreter at"),
     ):
         segmenter = SubprocessSegmenter(python=path, component="a:b")
         with pytest.raises(ConfigurationError, match=f"{told}.*segmenter.python=FOLDER"):

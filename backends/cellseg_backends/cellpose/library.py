@@ -37,7 +37,7 @@ def cellpose_models() -> tuple[Any, Any]:
             ) from error
         raise MissingPackageError(
             f"Cellpose cannot be imported ({told}). Install it again, with torch, in a fresh "
-            "environment: pip install cellpose"
+            'environment: pip install "cellpose>=3.1,<4"'
         ) from error
     return models, torch
 
@@ -63,5 +63,6 @@ def device_named(wanted: str) -> Any:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise MissingPackageError(
             f"torch cannot compute on {wanted!r} here ({str(error)[:200]}). Leave the option "
-            "'device' out for the best that there is, or give cpu."
+            "'device' out for the best that there is, or give cpu. An NVIDIA GPU needs a torch "
+            "that was built for CUDA: see pytorch.org."
         ) from error

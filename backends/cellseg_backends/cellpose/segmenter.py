@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import warnings
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -15,6 +15,7 @@ from cellseg_backends.adaptation import check_adaptation
 from cellseg_backends.cellpose.model_file import (
     CellposeModel,
     LoadedModel,
+    check,
     describe,
     installed_version,
     load,
@@ -23,7 +24,7 @@ from cellseg_backends.cellpose.model_file import (
 from cellseg_backends.cellpose.published import PUBLISHED
 from cellseg_backends.options import as_text, check_between, check_path, check_polarity
 from cellseg_backends.percentiles import PercentileScale
-from cellseg_core.errors import ConfigurationError, SegmentationError
+from cellseg_core.errors import ConfigurationError, SegmentationError, WeightsError
 from cellseg_core.protocols import Segmentation
 from cellseg_core.provenance import package_versions
 from cellseg_core.weights import find
@@ -38,6 +39,9 @@ _DEFAULT_4 = "cpsam"
 _FOR_NUCLEI = ("nucleitorch_0",)  # the published ones
 _SMALLEST = 16  # px, and half a diameter: what is smaller can vanish when it is resized
 _BATCH_ON_CPU, _BATCH_ON_GPU = 1, 8
+_DIAMETERS = 1.0, 2000.0  # px
+_TILE, _LEAST_TILE = 2048, 256  # px
+_FINE = 15.0  # px of diameter: of finer nuclei, a tile grows a lot for the network
 
 _running = threading.Lock()
 
@@ -47,6 +51,13 @@ def _is_batch(_: object, __: object, value: Any) -> None:
         raise ConfigurationError(
             f"cellpose.batch_size is a whole number from 1; got {value!r}. Leave it out for 1 on a "
             "CPU and 8 on a GPU."
+        )
+
+
+def _is_min_size(_: object, __: object, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < -1:
+        raise ConfigurationError(
+            f"cellpose.min_size is a whole number of px, or -1 to keep all; got {value!r}."
         )
 
 
@@ -77,18 +88,21 @@ class CellposeSegmenter:
     growth
         How much wider than its nucleus a cell is. Default: 1, and 1.5 where a membrane channel is
         used.
-    flow_threshold, cellprob_threshold
-        Largest error of the flows of a cell, and least logit of a pixel of one. Default: as chosen
-        for the weights, or the library's own 0.4 and 0.
+    flow_threshold
+        Largest error of the flows of a cell; higher finds more. Default: as chosen for the
+        weights, or the library's own 0.4.
+    cellprob_threshold
+        Least logit of a pixel of a cell, about -6 to 6; lower finds more and larger ones. Default:
+        as chosen for the weights, or the library's own 0.
     min_size
-        Objects of fewer px are left out by the library. -1 keeps all.
+        Objects of fewer px are left out by the library, before --min-size. -1 keeps all.
     polarity
         ``"fluorescence"``: bright nuclei on a dark background; ``"bright-field"``: dark nuclei on
         a bright one, which are turned bright; ``"auto"``: told from the image's brightness.
     batch_size
-        Patches that the network sees at a time.
+        Patches that the network sees at a time. Default: 1 on a CPU, 8 on a GPU.
     device
-        ``"auto"``: a GPU if there is one; or a device as torch names it.
+        ``"auto"``: a GPU if there is one; or ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
 
     Raises
     ------
@@ -112,22 +126,22 @@ class CellposeSegmenter:
         converter=as_text,
         validator=check_path("cellpose", "a published network or the file of one"),
     )
-    diameter: float | None = attrs.field(default=None, validator=check_between("cellpose", 1, 2000))
+    diameter: float | None = attrs.field(
+        default=None, validator=check_between("cellpose", *_DIAMETERS)
+    )
     growth: float | None = attrs.field(default=None, validator=check_between("cellpose", 0.2, 10))
     flow_threshold: float | None = attrs.field(
-        default=None, validator=check_between("cellpose", -1e-9, 100)
+        default=None, validator=check_between("cellpose", 0, 100, low_counts=True)
     )
     cellprob_threshold: float | None = attrs.field(
         default=None, validator=check_between("cellpose", -20, 20)
     )
-    min_size: int = _MIN_SIZE
+    min_size: int = attrs.field(default=_MIN_SIZE, validator=_is_min_size)
     polarity: Literal["auto", "fluorescence", "bright-field"] = attrs.field(
         default="auto", validator=check_polarity("cellpose")
     )
     batch_size: int | None = attrs.field(default=None, validator=_is_batch)
     device: str = attrs.field(default="auto", validator=_is_device)
-
-    tile: ClassVar[int] = 2048
 
     _scales: tuple[PercentileScale, ...] = attrs.field(default=(), init=False, repr=False)
 
@@ -135,6 +149,12 @@ class CellposeSegmenter:
     def native_diameter(self) -> None:
         """Return None: Cellpose itself brings every image to the size that the network knows."""
         return
+
+    @property
+    def tile(self) -> int:
+        """Return the px of a tile: 2048, or fewer of an image that the network sees enlarged."""
+        enlarged = (self.diameter or _ASSUMED) / _FINE
+        return max(_LEAST_TILE, math.floor(_TILE * min(1.0, enlarged)))
 
     @property
     def uses_membrane(self) -> bool:
@@ -177,13 +197,24 @@ class CellposeSegmenter:
         dark = None if self.polarity == "auto" else self.polarity == "bright-field"
         used = sample[:2] if self.uses_membrane else sample[:1]
         growth = self.growth or (1.5 if len(used) > 1 else 1.0)
+        wanted = self.diameter or diameter * growth
+        low, high = _DIAMETERS
+        if not low < wanted < high:
+            raise ConfigurationError(
+                f"Cellpose looks for what is over {low:g} and below {high:g} px wide, and that is "
+                f"{wanted:g} px where nuclei are {diameter:g} px wide. --nuclear-diameter is in "
+                "px; a pixel size is in um."
+            )
         adapted = attrs.evolve(
             self,
             # Where another process works in another folder, it must find the same weights.
             weights=str(self._model().path),
-            diameter=self.diameter or diameter * growth,
+            diameter=wanted,
         )
-        scales = tuple(PercentileScale.of(plane, _PERCENTILES, dark) for plane in used)
+        nuclear = PercentileScale.of(used[0], _PERCENTILES, dark)
+        # What is bright field is the image: a membrane that fills it must not be turned alone.
+        beside = [PercentileScale.of(one, _PERCENTILES, nuclear.dark_nuclei) for one in used[1:]]
+        scales = (nuclear, *beside)
         object.__setattr__(adapted, "_scales", scales)
         return adapted
 
@@ -236,15 +267,17 @@ class CellposeSegmenter:
         Raises
         ------
         WeightsError
-            If there are no weights where they should be.
+            If there are no weights where they should be, or they are damaged, or of another
+            version of Cellpose.
         MissingPackageError
             If cellpose is not installed, or neither version 3 nor 4.
         """
         model = self._model()
+        check(model)
         flow, cellprob = self._thresholds(model)
         return {
             "weights": {
-                "name": model.path.name,
+                "name": model.name,
                 "sha256": model.sha256,
             },
             "flow_threshold": flow,
@@ -284,7 +317,15 @@ class CellposeSegmenter:
     def _model(self) -> CellposeModel:
         if self.weights is None and installed_version() == 3:
             return describe(shipped())
-        return describe(find(self.weights or _DEFAULT_4, PUBLISHED, "cellpose"))
+        try:
+            return describe(find(self.weights or _DEFAULT_4, PUBLISHED, "cellpose"))
+        except WeightsError as error:
+            if self.weights is not None:
+                raise
+            raise WeightsError(
+                f"{error}\n  Or use cellpose 3, whose weights come with cellseg: pip install "
+                '"cellpose>=3.1,<4"'
+            ) from error
 
     def _thresholds(self, model: CellposeModel) -> tuple[float, float]:
         chosen = model.note.options if model.note else {}

@@ -19,7 +19,12 @@ import attrs
 from packaging.version import Version
 
 from cellseg_backends.cellpose.library import cellpose_models, device_named
-from cellseg_backends.cellpose.model_file import CellposeModel, describe, installed_version
+from cellseg_backends.cellpose.model_file import (
+    CellposeModel,
+    check,
+    describe,
+    installed_version,
+)
 from cellseg_backends.options import as_text
 from cellseg_backends.processor import cpu_flags, has_bfloat16
 from cellseg_backends.training.folder import check_unfinished
@@ -39,6 +44,7 @@ __all__ = ["CellposeTrainer"]
 _FROM_SCRATCH, _FINE_TUNING = 7_500, 500  # steps
 _RATE_FROM_SCRATCH, _RATE_FINE_TUNING = 0.2, 0.05
 _DIAMETER = 17.0
+_DIAMETERS = (4, 200)  # px
 _COARSEST = 16  # px: the network halves three times, and what is odd is lost
 _OLDEST = "3.1"
 _STARTS = "'scratch', the file of a network or the folder with one, or a published one"
@@ -88,7 +94,7 @@ class CellposeTrainer:
     batch_size: int = attrs.field(default=8, validator=whole(1))
     crop: int = attrs.field(default=224, validator=multiple_of(_COARSEST, 224))
     rate: float | None = attrs.field(default=None, validator=_optional(number(0, 10)))
-    diameter: float | None = attrs.field(default=None, validator=_optional(number(4, 200)))
+    diameter: float | None = attrs.field(default=None, validator=_optional(number(*_DIAMETERS)))
     seed: int = attrs.field(default=0, validator=whole(0, 2**32 - 1))
     precision: str = attrs.field(default="auto", validator=is_precision)
     device: str = attrs.field(default="auto", validator=_is_device)
@@ -163,11 +169,7 @@ class CellposeTrainer:
                 f"{folder} cannot be both the weights to start from and the folder for the new "
                 "ones. Choose another folder with -o."
             )
-        if model.note is not None and model.note.sha256 != model.sha256:
-            raise WeightsError(
-                f"{model.path} is damaged: its checksum is not the one that was noted when it was "
-                "written. Copy the folder again, or train again."
-            )
+        check(model)
         return model
 
 
@@ -187,11 +189,22 @@ def _check_version() -> None:
 
 
 def _known_diameter(start: CellposeModel) -> float:
+    from cellseg_backends.cellpose.published import PUBLISHED
     from cellseg_backends.cellpose.training import stored_diameter
 
     if start.note is not None:
         return start.note.diameter
-    return stored_diameter(start.path) or _DIAMETER
+    found = stored_diameter(start.path)
+    if found is None:  # the first published ones do not tell
+        names = {one.file: one.diameter for one in PUBLISHED}
+        return names.get(start.path.name) or _DIAMETER
+    low, high = _DIAMETERS
+    if not low < found <= high:
+        raise WeightsError(
+            f"{start.path} says that its nuclei are {found:g} px wide, and {low} to {high} px can "
+            "be trained. Give --set trainer.diameter=..., or take other weights."
+        )
+    return found
 
 
 def _half_pays(device: Any) -> bool:

@@ -60,7 +60,7 @@ def start_keras() -> None:
     with _lock:
         if _started_by and _started_by[0] != os.getpid():
             raise SegmentationError(
-                "this process was forked from one in which the Mask R-CNN was at work already; "
+                "this process was forked from one in which Keras was at work already; "
                 "the threads that it computes with do not exist here. Start workers by "
                 "multiprocessing.get_context('spawn'), or fork before anything is segmented"
             )

@@ -9,7 +9,38 @@ from typing import Any
 
 from cellseg_core.errors import MissingPackageError
 
-__all__ = ["stardist_models"]
+__all__ = ["stardist_models", "start"]
+
+
+def start() -> None:
+    """Start Keras with TensorFlow, once in a process.
+
+    Raises
+    ------
+    MissingPackageError
+        If it cannot be started here; the message has the remedy.
+    SegmentationError
+        If this process was forked from one that had started it: it would wait forever.
+    """
+    from cellseg_backends.maskrcnn.keras_start import configured_backend, start_keras
+
+    if configured_backend() != "tensorflow":
+        raise MissingPackageError(
+            f"StarDist computes by TensorFlow, and Keras is set to {configured_backend()!r}. Set "
+            "KERAS_BACKEND=tensorflow, or remove it."
+        )
+    try:
+        start_keras()
+    except MissingPackageError as error:
+        # What it advises, another backend of Keras, is no help here.
+        if error.__cause__ is None:
+            reason = "this processor lacks AVX, which it needs"
+        else:
+            reason = f"which cannot be imported here ({error.__cause__})"
+        raise MissingPackageError(
+            f"StarDist computes by Keras with TensorFlow, {reason}. Install them with: pip install "
+            "keras tensorflow; or choose another --segmenter."
+        ) from error
 
 
 def stardist_models() -> Any:
@@ -20,14 +51,7 @@ def stardist_models() -> Any:
     MissingPackageError
         If StarDist or TensorFlow cannot be imported here; the message has the remedy.
     """
-    from cellseg_backends.maskrcnn.keras_start import configured_backend, start_keras
-
-    if configured_backend() != "tensorflow":
-        raise MissingPackageError(
-            f"StarDist computes by TensorFlow, and Keras is set to {configured_backend()!r}. Set "
-            "KERAS_BACKEND=tensorflow, or remove it."
-        )
-    start_keras()
+    start()
     try:
         # Packages that it uses warn of each other.
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import threading
 import warnings
 from collections.abc import Mapping
@@ -15,14 +16,25 @@ from typing import Any
 import attrs
 
 from cellseg_backends.model_note import NOTE, ModelNote, read_note, sha256_of
-from cellseg_backends.stardist.library import stardist_models
+from cellseg_backends.stardist.library import stardist_models, start
 from cellseg_core.errors import WeightsError
 
-__all__ = ["StarDistModel", "describe", "load", "shipped"]
+__all__ = ["StarDistModel", "check", "describe", "described", "load", "shipped"]
 
 _CONFIG, _THRESHOLDS = "config.json", "thresholds.json"
 _USUAL_THRESHOLDS = {"prob": 0.5, "nms": 0.4}  # the library's own where none were chosen
 _LARGEST = 2**20
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+# Wider than any network that we know: what lies outside would fill the memory, or never end.
+_RANGES = {
+    "n_rays": (3, 2048),
+    "unet_n_depth": (0, 8),
+    "unet_n_filter_base": (1, 4096),
+    "unet_n_conv_per_depth": (1, 16),
+    "net_conv_after_unet": (0, 8192),
+}
+_GRIDS, _WIDEST_KERNEL = (1, 2, 4, 8, 16, 32), 31
+_LARGEST_GROWTH = 4  # of the channels from one level to the next
 
 _loading = threading.Lock()
 
@@ -52,6 +64,8 @@ class StarDistModel:
         Px around a pixel that can change what the network says of it.
     prob_threshold, nms_threshold
         As chosen for the model.
+    least_bytes
+        That its weights take at least.
     note
         What ``cellseg train`` wrote, None for models from elsewhere.
     """
@@ -63,6 +77,7 @@ class StarDistModel:
     reach: int
     prob_threshold: float
     nms_threshold: float
+    least_bytes: int
     note: ModelNote | None
 
     @property
@@ -70,6 +85,26 @@ class StarDistModel:
         """Return the checksum of the weights as they are now."""
         facts = self.weights.stat()
         return _checksum(self.weights, facts.st_mtime_ns, facts.st_size)
+
+
+def described(found: Path) -> StarDistModel:
+    """Return what a folder holds, or the folder of a file of weights.
+
+    Raises
+    ------
+    WeightsError
+        As :func:`describe`; and if the file is not the one in its folder that would be loaded.
+    """
+    if found.is_dir():
+        return describe(found)
+    model = describe(found.parent)
+    if model.weights.name != found.name:
+        raise WeightsError(
+            f"{found} is not what StarDist loads from its folder: that is {model.weights.name}, "
+            f"the best, or the newest. Name the folder {found.parent} for it; for the other file, "
+            f"copy that and {_CONFIG} to a folder of their own."
+        )
+    return model
 
 
 def describe(folder: Path) -> StarDistModel:
@@ -103,13 +138,17 @@ def describe(folder: Path) -> StarDistModel:
         if config.get("backbone", "unet") != "unet":
             raise ValueError(f"its backbone is {config['backbone']!r}, not 'unet'")
         channels = int(config["n_channel_in"])
+        _check_config(config)
         step = max(int(edge) for edge in config["grid"])
         deepest = step * 2 ** int(config["unet_n_depth"])
         reach = _reach(config, step)
+        least = _least_bytes(config)
         prob, nms = float(thresholds["prob"]), float(thresholds["nms"])
+        if not (0 <= prob <= 1 and 0 <= nms <= 1):
+            raise ValueError(f"its thresholds are {prob} and {nms}, and 0 to 1 is possible")
     except WeightsError:
         raise
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise WeightsError(
             f"the StarDist model in {folder} is damaged ({type(error).__name__}: {error}). Copy "
             "the folder again."
@@ -117,7 +156,7 @@ def describe(folder: Path) -> StarDistModel:
     if channels not in (1, 3):
         raise WeightsError(
             f"the StarDist model in {folder} takes {channels} channels; cellseg gives it the "
-            "nuclear channel, or the three colours of a photograph."
+            "nuclear channel, or the three colours of an RGB image."
         )
     return StarDistModel(
         folder=folder,
@@ -127,8 +166,36 @@ def describe(folder: Path) -> StarDistModel:
         reach=reach,
         prob_threshold=prob,
         nms_threshold=nms,
+        least_bytes=least,
         note=read_note(folder),
     )
+
+
+def check(model: StarDistModel) -> None:
+    """Check the weights as far as that takes no time, before anything is done with them.
+
+    Raises
+    ------
+    WeightsError
+        If they are not those that were noted, no file of Keras, or too small for their network.
+    """
+    path, note = model.weights, model.note
+    found = model.sha256
+    if note is not None and note.sha256 != found:
+        raise WeightsError(
+            f"{path} is damaged: its checksum is {found[:12]}..., and {note.sha256[:12]}... was "
+            f"expected ({NOTE}). Copy the folder again, or train again."
+        )
+    with path.open("rb") as file:
+        signature = file.read(len(_SIGNATURE))
+    size = path.stat().st_size
+    if signature != _SIGNATURE or 2 * size < model.least_bytes:
+        what = "it is no HDF5 file" if signature != _SIGNATURE else f"it has {size:,} bytes"
+        raise WeightsError(
+            f"the weights {path} cannot be loaded: {what}, and HDF5 of about {model.least_bytes:,} "
+            f"bytes or more was expected ({_CONFIG}). It is damaged or cut off: copy or fetch it "
+            "again."
+        )
 
 
 def load(model: StarDistModel) -> Any:
@@ -140,22 +207,19 @@ def load(model: StarDistModel) -> Any:
         If the weights are damaged or of another network than the folder says.
     MissingPackageError
         If StarDist or TensorFlow cannot be imported here.
+    SegmentationError
+        If this process was forked from one in which a network was at work: it would wait forever.
     """
+    start()  # for a fork, which has the network of the other process: before any lock
     facts = model.weights.stat()
     with _loading:
         return _loaded(model.folder, model.weights, facts.st_mtime_ns, facts.st_size)
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: Path, weights: Path, modified: int, size: int) -> Any:
+def _loaded(folder: Path, weights: Path, _modified: int, _size: int) -> Any:
     library = stardist_models()
-    note = read_note(folder)
-    found = _checksum(weights, modified, size)
-    if note is not None and note.sha256 != found:
-        raise WeightsError(
-            f"{weights} is damaged: its checksum is {found[:12]}..., and {note.sha256[:12]}... was "
-            f"expected ({NOTE}). Copy the folder again, or train again."
-        )
+    check(describe(folder))
     try:
         # It tells of its doings on standard output, which is the user's.
         with redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -190,6 +254,34 @@ def _json(path: Path) -> dict[str, Any] | None:
             f"{path} is damaged ({str(error)[:300]}). Copy the folder again, or train again."
         ) from error
     return table
+
+
+def _check_config(config: Mapping[str, Any]) -> None:
+    for name, (low, high) in _RANGES.items():
+        if not low <= int(config[name]) <= high:
+            raise ValueError(f"its {name} is {config[name]!r}, and {low} to {high} is possible")
+    grid, kernel = config["grid"], config["unet_kernel_size"]
+    if len(grid) != 2 or any(int(edge) not in _GRIDS for edge in grid):
+        raise ValueError(f"its grid is {grid!r}, and two powers of 2 up to {_GRIDS[-1]} are known")
+    if len(kernel) != 2 or not all(1 <= int(edge) <= _WIDEST_KERNEL for edge in kernel):
+        raise ValueError(f"its unet_kernel_size is {kernel!r}")
+    # The size of its levels, and so the grid and the reach, follow from this.
+    if list(config.get("unet_pool", (2, 2))) != [2, 2]:
+        raise ValueError(f"its unet_pool is {config['unet_pool']!r}, and cellseg knows [2, 2]")
+    if not 1 <= float(config.get("unet_expansion", 2)) <= _LARGEST_GROWTH:
+        raise ValueError(f"its unet_expansion is {config['unet_expansion']!r}")
+    if int(config.get("n_classes") or 0) > _RANGES["n_rays"][1]:
+        raise ValueError(f"its n_classes is {config['n_classes']!r}")
+
+
+def _least_bytes(config: Mapping[str, Any]) -> int:
+    """Return the bytes of some layers: the last below, those after the U-net, and the rays."""
+    filters, after = int(config["unet_n_filter_base"]), int(config["net_conv_after_unet"])
+    depth, growth = int(config["unet_n_depth"]), float(config.get("unet_expansion", 2))
+    kernel = math.prod(int(edge) for edge in config["unet_kernel_size"])
+    below = filters * int(growth ** (depth - 1)) if depth else 0
+    last = after or filters
+    return 4 * (kernel * (below**2 + after * filters) + last * int(config["n_rays"]))
 
 
 def _reach(config: Mapping[str, Any], step: int) -> int:

@@ -22,6 +22,7 @@ def _published(
     size: int | None = None,
     diameter: float | None = None,
     rgb: bool = False,
+    data: str = "",
 ) -> PublishedWeights:
     # Keras below 3.6 unpacks into the folder of the download, later ones beside it.
     roots = ("$KERAS_HOME/models/StarDist2D", "~/.keras/models/StarDist2D")
@@ -30,7 +31,7 @@ def _published(
         file=f"python_{name}.zip",
         url=f"https://github.com/stardist/stardist-models/releases/download/v0.1/python_{name}.zip",
         sha256=sha256,
-        licence=_LICENCE,
+        licence=_LICENCE + data,
         description=description,
         bytes=size,
         diameter=diameter,
@@ -71,7 +72,8 @@ PUBLISHED = (
     _published(
         "2D_versatile_he",
         "f1696ef0631bd7e1c0e5c0d3017e2b4c6a95e284c6aab9c22fc2f08317817b28",
-        "nuclei in H&E-stained tissue, RGB; trained on MoNuSeg 2018 and TNBC",
+        "nuclei in H&E-stained tissue; trained on MoNuSeg 2018 and TNBC",
+        data="; trained on MoNuSeg under CC BY-NC-SA, which allows no commercial use",
         rgb=True,
     ),
     _published(

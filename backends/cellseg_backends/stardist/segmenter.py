@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from cellseg_backends.adaptation import check_adaptation
 from cellseg_backends.options import as_text, check_between, check_path, check_polarity
 from cellseg_backends.percentiles import PercentileScale
-from cellseg_backends.stardist.model_folder import StarDistModel, describe, load, shipped
+from cellseg_backends.stardist.model_folder import (
+    StarDistModel,
+    check,
+    describe,
+    described,
+    load,
+    shipped,
+)
 from cellseg_backends.stardist.published import PUBLISHED
 from cellseg_core.errors import SegmentationError
 from cellseg_core.protocols import Segmentation
@@ -42,7 +49,8 @@ class StarDistSegmenter:
         Name of a published model (``cellseg weights list``), or a folder with a model of your own.
         Default: the model that comes with cellseg, trained on the 2018 Data Science Bowl.
     prob_threshold
-        Least probability of a nucleus, over 0 and below 1. Default: as chosen for the model.
+        Least probability of a nucleus, over 0 and below 1; lower finds more. Default: as chosen
+        for the model.
     nms_threshold
         Overlap beyond which two candidates are one nucleus, 0 to 1. Default: as chosen for the
         model.
@@ -92,7 +100,7 @@ class StarDistSegmenter:
 
     @property
     def uses_color(self) -> bool:
-        """Return whether the model takes the three colours of a photograph.
+        """Return whether the model takes the three colours of an RGB image.
 
         Raises
         ------
@@ -120,7 +128,8 @@ class StarDistSegmenter:
         note = self._model().note
         if note is not None:
             return note.diameter
-        return next((one.diameter for one in PUBLISHED if one.name == self.weights), None)
+        named = (self.weights or "").removeprefix("stardist/")
+        return next((one.diameter for one in PUBLISHED if one.name == named), None)
 
     @property
     def halo(self) -> int:
@@ -134,7 +143,7 @@ class StarDistSegmenter:
         ----------
         sample
             Pixels (C, y, x) of the whole image on a regular grid, in [0, 1]; channel 0 is nuclear,
-            or all are the colours of a photograph, for a model that takes them.
+            or all are the colours of an RGB image, for a model that takes them.
         diameter
             Typical nuclear diameter in px that tiles will have.
 
@@ -196,6 +205,7 @@ class StarDistSegmenter:
             with _predicting:
                 labels, found = network.predict_instances(
                     padded,
+                    axes="YXC",
                     prob_thresh=self._prob_threshold(model),
                     nms_thresh=self._nms_threshold(model),
                     show_tile_progress=False,
@@ -221,9 +231,10 @@ class StarDistSegmenter:
             If there is no model where it should be, or it is damaged.
         """
         model = self._model()
+        check(model)
         return {
             "weights": {
-                "name": "shipped" if self.weights is None else model.folder.name,
+                "name": "dsb2018" if model.folder == shipped() else model.folder.name,
                 "sha256": model.sha256,
                 "diameter_px": self.native_diameter,
             },
@@ -235,8 +246,7 @@ class StarDistSegmenter:
     def _model(self) -> StarDistModel:
         if self.weights is None:
             return describe(shipped())
-        found = find(self.weights, PUBLISHED, "stardist")
-        return describe(found if found.is_dir() else found.parent)
+        return described(find(self.weights, PUBLISHED, "stardist"))
 
     def _channels(self, pixels: NDArray[np.float32], model: StarDistModel) -> NDArray[np.float32]:
         """Return the channels (C, Y, X) of a tile that the model takes."""
@@ -245,7 +255,7 @@ class StarDistSegmenter:
         if len(pixels) != model.channels:
             raise SegmentationError(
                 f"this StarDist model takes {model.channels} channel(s), and the tile has "
-                f"{len(pixels)}. A model for photographs in colour (2D_versatile_he) takes red, "
+                f"{len(pixels)}. A model for RGB images (2D_versatile_he) takes red, "
                 "green and blue, any other one the nuclear channel."
             )
         return pixels

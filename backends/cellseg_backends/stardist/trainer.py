@@ -20,7 +20,7 @@ import attrs
 
 from cellseg_backends.options import as_text
 from cellseg_backends.stardist.library import stardist_models
-from cellseg_backends.stardist.model_folder import StarDistModel, describe
+from cellseg_backends.stardist.model_folder import StarDistModel, check, described
 from cellseg_backends.training.folder import check_unfinished
 from cellseg_backends.training.options import (
     is_precision,
@@ -29,7 +29,7 @@ from cellseg_backends.training.options import (
     number,
     whole,
 )
-from cellseg_core.errors import ConfigurationError, WeightsError
+from cellseg_core.errors import ConfigurationError
 from cellseg_core.protocols import TrainingReporter
 from cellseg_core.training_set import TrainingSet
 
@@ -149,16 +149,11 @@ class StarDistTrainer:
         from cellseg_backends.stardist.published import PUBLISHED
         from cellseg_core.weights import find
 
-        found = find(self.start, PUBLISHED, "stardist")
-        model = describe(found if found.is_dir() else found.parent)
+        model = described(find(self.start, PUBLISHED, "stardist"))
         if model.folder.resolve() == folder.resolve():
             raise ConfigurationError(
                 f"{folder} cannot be both the weights to start from and the folder for the new "
                 "ones. Choose another folder with -o."
             )
-        if model.note is not None and model.note.sha256 != model.sha256:
-            raise WeightsError(
-                f"{model.weights} is damaged: its checksum is not the one that was noted when it "
-                "was written. Copy the folder again, or train again."
-            )
+        check(model)
         return model

@@ -39,10 +39,10 @@ class TrainingLog:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self._columns)
         if self._step and self._path.is_file():
-            with self._path.open(encoding="utf-8", newline="") as old:
-                rows = list(csv.reader(old))[1:]
-            # The last row may have been cut off by a crash.
-            whole = [row for row in rows if len(row) == len(self._columns) and row[0].isdigit()]
+            # No quotes are in it. The last row may have been cut off by a crash, or be garbage.
+            old = self._path.read_text(encoding="utf-8", errors="replace")
+            rows = [line.split(",") for line in old.splitlines()[1:]]
+            whole = [row for row in rows if len(row) == len(self._columns) and row[0].isdecimal()]
             writer.writerows(row for row in whole if int(row[0]) <= self._step)
         atomic_write(self._path, text.getvalue())
         try:
