@@ -198,7 +198,7 @@ def test_the_pipeline_gives_the_diameter(segmenter: CellposeSegmenter) -> None:
     image, plane = tissue(96, 96)
     assert segmenter.native_diameter is None
     assert segmenter.adapt(plane, 12.0).diameter == 12.0
-    assert segmenter.adapt(plane, 12.0).halo == 60
+    assert segmenter.adapt(plane, 12.0).halo == 84
     assert CellposeSegmenter(diameter=25.0).adapt(plane, 12.0).diameter == 25.0
     assert CellposeSegmenter(growth=2).adapt(plane, 12.0).diameter == 24.0
     result = Pipeline(segmenter=segmenter, nuclear_diameter=12).run(image)

@@ -32,7 +32,7 @@ from cellseg_core.weights import find
 __all__ = ["CellposeSegmenter"]
 
 _PERCENTILES = (1.0, 99.0)  # the library's own
-_HALO = 5.0  # diameters: what a patch of the network sees from its middle, and half a cell
+_HALO = 7.0  # diameters: what a patch of the network sees from its middle, and half a cell
 _ASSUMED = 30.0  # px, before the image is known
 _FLOW_THRESHOLD, _CELLPROB_THRESHOLD, _MIN_SIZE = 0.4, 0.0, 15  # the library's own
 _DEFAULT_4 = "cpsam"
@@ -170,7 +170,7 @@ class CellposeSegmenter:
 
     @property
     def halo(self) -> int:
-        """Return 5 diameters in px, the margin that a tile needs."""
+        """Return 7 diameters in px, the margin that a tile needs."""
         return math.ceil(_HALO * (self.diameter or _ASSUMED))
 
     def adapt(self, sample: NDArray[np.float32], diameter: float) -> CellposeSegmenter:
