@@ -21,11 +21,11 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     if backend == "tensorflow":
         return _graph(function)
     if backend == "jax":
-        import jax  # pyright: ignore[reportMissingImports]
+        import jax
 
         return jax.jit(function)  # type: ignore[no-any-return]
     if backend == "torch":
-        import torch  # pyright: ignore[reportMissingImports]
+        import torch
 
         without_gradients: Callable[..., Any] = torch.no_grad()(function)
         return without_gradients

@@ -147,9 +147,9 @@ def _graphs(weights: Path, description: Description) -> list[_Graph]:
 
 def _converted(graph: _Graph) -> bytes:
     """Return the bytes of an ONNX model whose inputs, outputs and axes have names."""
-    import onnx  # pyright: ignore[reportMissingImports]
+    import onnx
     import tensorflow as tf
-    import tf2onnx  # pyright: ignore[reportMissingImports]
+    import tf2onnx
 
     signature = [
         tf.TensorSpec([n if isinstance(n, int) else None for n in shape], tf.float32, name=name)

@@ -56,7 +56,7 @@ def stardist_models() -> Any:
         # Packages that it uses warn of each other.
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            from stardist import models  # pyright: ignore[reportMissingImports]
+            from stardist import models
     except Exception as error:
         raise MissingPackageError(
             f"StarDist cannot be imported ({type(error).__name__}: {error}). Install it again "

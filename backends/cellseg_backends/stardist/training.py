@@ -136,7 +136,7 @@ class StarDistTraining:
 
     def __attrs_post_init__(self) -> None:
         import keras
-        from stardist.models import (  # pyright: ignore[reportMissingImports]
+        from stardist.models import (
             Config2D,
             StarDist2D,
         )
