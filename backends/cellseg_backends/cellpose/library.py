@@ -25,7 +25,7 @@ def cellpose_models() -> tuple[Any, Any]:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             import torch
-            from cellpose import models
+            from cellpose import models  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:
         told = f"{type(error).__name__}: {str(error)[:300]}"
         if "torchvision" in told:

@@ -107,7 +107,7 @@ def _masks(
     flows: Any, logits: Any, cellprob: float, rounds: int, device: Any
 ) -> tuple[Labels, Any]:
     """Return the masks (Y, X) of all errors of flows, numbered 1..N, and the N errors."""
-    from cellpose import dynamics, metrics
+    from cellpose import dynamics, metrics  # pyright: ignore[reportAttributeAccessIssue]
 
     with warnings.catch_warnings():
         # What torch says of the sparse arrays that the library makes.

@@ -66,7 +66,7 @@ def load_images(
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[TrainingImage]:
     """Return the images that have nuclei. Memory: 20 bytes for each pixel."""
-    from cellpose import utils
+    from cellpose import utils  # pyright: ignore[reportAttributeAccessIssue]
 
     images = []
     for done, one in enumerate(examples):
@@ -83,7 +83,7 @@ def load_images(
 
 def _targets(labels: Labels) -> NDArray[np.float32]:
     import torch
-    from cellpose import dynamics
+    from cellpose import dynamics  # pyright: ignore[reportAttributeAccessIssue]
 
     flows = dynamics.labels_to_flows([labels.astype(np.int32)], device=torch.device("cpu"))
     return np.asarray(flows[0][1:4], np.float32)
@@ -236,7 +236,7 @@ class CellposeTraining:
 
     def _loss(self, batch: Sequence[TrainingImage], seed: tuple[int, int]) -> Any:
         import torch
-        from cellpose import transforms
+        from cellpose import transforms  # pyright: ignore[reportAttributeAccessIssue]
 
         # The augmentation draws from numpy's global generator.
         np.random.seed(np.random.SeedSequence(seed).generate_state(4))  # noqa: NPY002
