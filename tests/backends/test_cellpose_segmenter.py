@@ -199,8 +199,13 @@ def test_the_pipeline_gives_the_diameter(segmenter: CellposeSegmenter) -> None:
     assert segmenter.native_diameter is None
     assert segmenter.adapt(plane, 12.0).diameter == 12.0
     assert segmenter.adapt(plane, 12.0).halo == 84
-    assert CellposeSegmenter(diameter=25.0).adapt(plane, 12.0).diameter == 25.0
-    assert CellposeSegmenter(growth=2).adapt(plane, 12.0).diameter == 24.0
+    assert (
+        CellposeSegmenter(weights=segmenter.weights, diameter=25.0).adapt(plane, 12.0).diameter
+        == 25.0
+    )
+    assert (
+        CellposeSegmenter(weights=segmenter.weights, growth=2).adapt(plane, 12.0).diameter == 24.0
+    )
     result = Pipeline(segmenter=segmenter, nuclear_diameter=12).run(image)
     assert result.facts["magnification"] == 1.0
 
