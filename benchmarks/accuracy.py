@@ -32,17 +32,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as Picture
 
+from cellseg_backends.training.diameter import nuclear_diameter
 from cellseg_core import Pipeline, read_image
 from cellseg_core.config import parse_setting
-from cellseg_core.diameter import disc_diameter
 from cellseg_core.errors import MissingPackageError
 from cellseg_core.metrics import THRESHOLDS, average_precision
-
-
-def median_diameter(truth: np.ndarray) -> float:
-    """Return the diameter in px of the disc with the median area of the true nuclei."""
-    areas = np.bincount(truth.ravel())[1:]
-    return disc_diameter(areas[areas > 0])
 
 
 def score(
@@ -58,7 +52,7 @@ def score(
     for number, row in enumerate(rows, start=1):
         image = read_image(folder / "images" / f"{row['id']}.png")
         truth = np.asarray(Picture.open(folder / "masks" / f"{row['id']}.png")).astype(np.int32)
-        true = median_diameter(truth)
+        true = nuclear_diameter(truth)
         pipeline = Pipeline(
             segmenter=segmenter,
             nuclear_diameter=true if true_diameter else None,

@@ -46,7 +46,6 @@ except MissingPackageError:
     pytest.skip("cellpose is not installed", allow_module_level=True)
 
 only_3 = pytest.mark.skipif(VERSION != 3, reason="for cellpose 3")
-only_4 = pytest.mark.skipif(VERSION != 4, reason="for cellpose 4")
 
 
 def replace_torchvision() -> None:
