@@ -16,8 +16,9 @@ def keep_memory() -> None:
     """Have large buffers reused instead of given back to the system, where that can be said.
 
     Cellpose 3 frees and asks for the same large buffers over and over; glibc returns each to the
-    system, which clears it page by page when it comes again. Up to 2 GB that are not used stay with the process in exchange. Elsewhere than on glibc,
-    or where the environment has settings of its own, nothing changes.
+    system, which clears it page by page when it comes again. Up to 2 GB that are not used stay
+    with the process in exchange. Elsewhere than on glibc, or where the environment has settings of
+    its own, nothing changes.
     """
     import os
 
