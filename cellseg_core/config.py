@@ -300,8 +300,9 @@ class RunConfig:
             known = plugins.accepted_by(owner)
             for option in options:
                 if option not in known:
+                    used = self._accepted_by_used(owner, plugins) or known
                     raise ConfigurationError(
-                        f"no {owner} has the option {option!r}; {nearest(option, known)}."
+                        f"no {owner} has the option {option!r}; {nearest(option, used)}."
                     )
                 if option == "distance" and "expander" in (owner, *self._kinds(owner, plugins)):
                     raise ConfigurationError("the distance to grow is set by --expand.")
@@ -326,6 +327,16 @@ class RunConfig:
                 shown = ", ".join(f"{owner}.{option}" for option in options)
                 notes.append(f"--set {shown} has no effect: {owner} is not used.")
         return notes
+
+    def _accepted_by_used(self, kind: str, plugins: Plugins) -> list[str]:
+        """Return the options of the components of a kind that a run uses."""
+        return [
+            option
+            for of, names in self.components(plugins).items()
+            if of == kind
+            for name in names
+            for option in plugins.accepted_by(name)
+        ]
 
     def _kinds(self, name: str, plugins: Plugins) -> list[str]:
         return [entry.kind for entry in plugins.components if entry.name == name]

@@ -93,14 +93,16 @@ def fetch(names: tuple[str, ...], out: Path | None, quiet: bool) -> int:
 
     rows, _ = _published()
     chosen = [_choose(name, rows) for name in names]
-    failed = 0
+    failed = carried = 0
     with _Downloads(quiet=quiet) as report:
         for _, published in chosen:
             try:
-                _fetch(published, out, report)
+                carried += _fetch(published, out, report)
             except WeightsError as error:
                 failed += 1
                 report.fail(f"Error: {error}")
+        if out is not None and carried:
+            report.say(f"Carry {out} to the other machine, and name it there in CELLSEG_WEIGHTS.")
     return 1 if failed else 0
 
 
@@ -191,8 +193,11 @@ def _row(segmenter: str, published: PublishedWeights) -> dict[str, Any]:
     }
 
 
-def _fetch(published: PublishedWeights, out: Path | None, report: _Downloads) -> None:
-    """Fetch weights into ``out``, or into cellseg's cache, and say what was done."""
+def _fetch(published: PublishedWeights, out: Path | None, report: _Downloads) -> bool:
+    """Fetch weights into ``out``, or into cellseg's cache, and say what was done.
+
+    False if there is nothing to fetch, since they come with a package.
+    """
     from cellseg_core.weights import locate
     from cellseg_core.weights_download import download
     from cellseg_core.weights_install import copy_weights
@@ -201,10 +206,10 @@ def _fetch(published: PublishedWeights, out: Path | None, report: _Downloads) ->
     name = published.name
     if published.shipped and locate(published) is not None:
         report.say(f"{name} comes with the segmenter's package, here and on any other machine.")
-        return
+        return False
     if out is not None and lies_in(published, out / published.entry):
         report.say(f"{name} is there already: {out / published.entry}")
-        return
+        return True
     here = locate(published)
     if here is not None and out is None:
         report.say(f"{name} is there already: {here}")
@@ -214,8 +219,7 @@ def _fetch(published: PublishedWeights, out: Path | None, report: _Downloads) ->
     else:
         path = download(published, out or cache_folder(), report)
         report.say(f"{name} was downloaded to {path}.")
-    if out is not None:
-        report.say(f"Carry {out} to the other machine, and name it there in CELLSEG_WEIGHTS.")
+    return True
 
 
 def _show_places(rows: list[tuple[str, PublishedWeights]]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from contextlib import redirect_stdout
 from typing import Any
 
+from cellseg_backends.quiet import quiet
 from cellseg_core.errors import MissingPackageError
 
 __all__ = ["cellpose_models", "device_named"]
@@ -22,8 +20,7 @@ def cellpose_models() -> tuple[Any, Any]:
     """
     try:
         # Packages that it uses warn of each other.
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with quiet():
             import torch
             from cellpose import models  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import warnings
 from typing import Any, Literal
 
 import attrs
@@ -24,6 +23,7 @@ from cellseg_backends.cellpose.model_file import (
 from cellseg_backends.cellpose.published import PUBLISHED
 from cellseg_backends.options import as_text, check_between, check_path, check_polarity
 from cellseg_backends.percentiles import PercentileScale
+from cellseg_backends.quiet import quiet
 from cellseg_core.errors import ConfigurationError, SegmentationError, WeightsError
 from cellseg_core.protocols import Segmentation
 from cellseg_core.provenance import package_versions
@@ -292,9 +292,8 @@ class CellposeSegmenter:
         flow, cellprob = self._thresholds(model)
         usual = _BATCH_ON_CPU if loaded.on_cpu else _BATCH_ON_GPU
         try:
-            with _running, warnings.catch_warnings():
-                # torch tells its own callers about a default of its own.
-                warnings.filterwarnings("ignore", message="Sparse invariant checks")
+            # torch tells its own callers about a default of its own.
+            with _running, quiet("Sparse invariant checks"):
                 masks, flows, _ = loaded.network.eval(
                     pixels,
                     channel_axis=-1,

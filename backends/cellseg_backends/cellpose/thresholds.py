@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from cellseg_backends.cellpose.training import CHANNELS, PERCENTILES
 from cellseg_backends.percentiles import PercentileScale
+from cellseg_backends.quiet import quiet
 from cellseg_backends.training.diameter import nuclear_diameter
 from cellseg_backends.training.validation import Examined, mean_precision
 from cellseg_core.metrics import pairwise_iou
@@ -109,9 +109,8 @@ def _masks(
     """Return the masks (Y, X) of all errors of flows, numbered 1..N, and the N errors."""
     from cellpose import dynamics, metrics  # pyright: ignore[reportAttributeAccessIssue]
 
-    with warnings.catch_warnings():
-        # What torch says of the sparse arrays that the library makes.
-        warnings.filterwarnings("ignore", "Sparse invariant checks", UserWarning)
+    # What torch says of the sparse arrays that the library makes.
+    with quiet("Sparse invariant checks"):
         masks = dynamics.resize_and_compute_masks(
             flows,
             logits,

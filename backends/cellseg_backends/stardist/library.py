@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from contextlib import redirect_stdout
 from typing import Any
 
+from cellseg_backends.quiet import quiet
 from cellseg_core.errors import MissingPackageError
 
 __all__ = ["stardist_models", "start"]
@@ -54,8 +52,7 @@ def stardist_models() -> Any:
     start()
     try:
         # Packages that it uses warn of each other.
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with quiet():
             from stardist import models
     except Exception as error:
         raise MissingPackageError(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import threading
-import warnings
 from collections.abc import Mapping
-from contextlib import redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 import attrs
 
 from cellseg_backends.model_note import NOTE, ModelNote, read_note, sha256_of
+from cellseg_backends.quiet import quiet
 from cellseg_backends.stardist.library import stardist_models, start
 from cellseg_core.errors import WeightsError
 
@@ -222,8 +220,7 @@ def _loaded(folder: Path, weights: Path, _modified: int, _size: int) -> Any:
     check(describe(folder))
     try:
         # It tells of its doings on standard output, which is the user's.
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             network = library.StarDist2D(None, name=folder.name, basedir=str(folder.parent))
             network.load_weights(weights.name)
     except Exception as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
 
+from cellseg_backends.quiet import quiet
 from cellseg_backends.stardist.training import Pair
 
 __all__ = ["choose_thresholds"]
@@ -48,7 +48,7 @@ def choose_thresholds(network: Any, pairs: Sequence[Pair]) -> tuple[float, float
     if not lowest < highest:
         return None
     # It tells of its doings, and flushes standard error, where there may be none.
-    with redirect_stdout(io.StringIO()):
+    with quiet():
         stderr, sys.stderr = sys.stderr, sys.stderr or io.StringIO()
         try:
             found = network.optimize_thresholds(

@@ -8,11 +8,9 @@ such loss in the end. Network, losses and crops are the package's own.
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.percentiles import PercentileScale
+from cellseg_backends.quiet import quiet
 from cellseg_backends.training.checkpoint import DAMAGE, damaged
 from cellseg_backends.training.diameter import nuclear_diameter
 from cellseg_core.errors import WeightsError
@@ -154,7 +153,7 @@ class StarDistTraining:
             train_reduce_lr=None,  # done here, so that it outlives an interruption
             train_tensorboard=False,
         )
-        with _precision(half=self.half), redirect_stdout(io.StringIO()):
+        with _precision(half=self.half), quiet():
             self.model = StarDist2D(config, basedir=None)  # pyright: ignore[reportArgumentType]
         if self.half:
             # The losses are computed in float32.
@@ -176,9 +175,8 @@ class StarDistTraining:
             )
         ]
         seed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)[0]
-        with redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            # Keras says that it will not shuffle what comes shuffled.
-            warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
+        # Keras says that it will not shuffle what comes shuffled.
+        with quiet("`shuffle=True` was passed"):
             history = self.model.train(
                 list(map(_pixels, self.images)),
                 list(map(_labels, self.images)),

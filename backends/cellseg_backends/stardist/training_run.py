@@ -7,13 +7,13 @@ import json
 import math
 import tempfile
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from cellseg_backends.model_note import NOTE, ModelNote, sha256_of, write_note
+from cellseg_backends.quiet import quiet
 from cellseg_backends.stardist.model_folder import StarDistModel, describe, load
 from cellseg_backends.stardist.segmenter import StarDistSegmenter
 from cellseg_backends.stardist.thresholds import choose_thresholds
@@ -287,9 +287,8 @@ class TrainingRun:
         path = self.folder / MODEL
         try:
             # The library's format is written by name only, and would be there in part.
-            with tempfile.TemporaryDirectory() as elsewhere, warnings.catch_warnings():
-                # TensorFlow's variables follow numpy's older protocol of conversion.
-                warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+            # TensorFlow's variables follow numpy's older protocol of conversion.
+            with tempfile.TemporaryDirectory() as elsewhere, quiet("__array__ implementation"):
                 written = Path(elsewhere, MODEL)
                 network.save_weights(str(written))
                 content = written.read_bytes()
