@@ -95,6 +95,11 @@ def run_batch(
 def _build(config: RunConfig, plugins: Plugins) -> tuple[Pipeline, Segmenter, dict[str, Writer]]:
     """Build every component, so that wrong settings show before any work is done."""
     config.check_options(plugins)
+    if config.brightness == "each" and config.reference is not None:
+        raise ConfigurationError(
+            "--brightness each gives every image its own scale, and --reference all the same: "
+            "leave one of them out."
+        )
     pipeline = Pipeline(
         segmenter=config.segmenter,
         expander=config.expander,
@@ -149,7 +154,12 @@ class _Run:
         return selected
 
     def measure_brightness(self, jobs: Sequence[Job]) -> tuple[list[Job], Brightness | None]:
-        """Return the images whose pixels can be read, and one brightness scale for them all."""
+        """Return the images whose pixels can be read, and one brightness scale for them all.
+
+        No scale where each image is to have its own.
+        """
+        if self.config.brightness == "each":
+            return list(jobs), None
         expected: Counter[str] = Counter()
         for job in jobs:
             for number in job.channels:

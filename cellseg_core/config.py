@@ -48,7 +48,7 @@ def _yes_or_no(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
 
 
 def _brightness(value: Any) -> float | str:
-    if isinstance(value, str) and value != "auto":
+    if isinstance(value, str) and value not in ("auto", "each"):
         try:
             return float(value)
         except ValueError:
@@ -80,7 +80,7 @@ _LARGEST = 10**9
 
 def _number(low: float, *, inclusive: bool = True, whole: bool = False) -> Any:
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is None or (attribute.name == "brightness" and value == "auto"):
+        if value is None or (attribute.name == "brightness" and value in ("auto", "each")):
             return
         kinds = (int,) if whole else (int, float)
         good = isinstance(value, kinds) and not isinstance(value, bool)
@@ -190,8 +190,9 @@ class RunConfig:
     brightness: float | str = _option(
         "auto",
         "Correction of the brightness that nuclei are segmented at: 2 is twice as bright, 0.5 half "
-        "as bright as 'auto'. 'auto' makes the 99.98th percentile of all images white.",
-        "FACTOR|auto",
+        "as bright as 'auto'. 'auto' makes the 99.98th percentile of all images white, 'each' that "
+        "of each image by itself: for images that do not belong together.",
+        "FACTOR|auto|each",
         converter=_brightness,
         validator=_number(0, inclusive=False),
     )

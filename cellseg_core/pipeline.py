@@ -319,6 +319,7 @@ class Pipeline:
         facts = {
             "nuclear": [image.channels[n] for n in scaled.nuclear],
             "membrane": [image.channels[n] for n in scaled.membrane],
+            "brightness": attrs.asdict(scaled.brightness),
             "nuclear_diameter_px": round(diameter, 3),
             "nuclear_diameter_from": known_from,
             "magnification": round(source.factor, 4),

@@ -83,7 +83,7 @@ class Outcome:
 class Summary:
     """What became of a run.
 
-    ``brightness`` is None where no image could be read.
+    ``brightness`` is None where no image could be read, or each has a scale of its own.
     """
 
     out: Path

@@ -256,6 +256,30 @@ def test_an_image_without_cells_is_done_and_warned_of(cellseg, write_image, tmp_
     assert again.out.count("(done before)") == 2
 
 
+def test_brightness_each_treats_every_image_as_if_it_were_alone(
+    cellseg, write_image, tmp_path
+) -> None:
+    bright, dim = tmp_path / "bright.tif", tmp_path / "dim.tif"
+    plane = tifffile.imread(write_image())[0]
+    tifffile.imwrite(bright, plane)
+    tifffile.imwrite(dim, plane // 50)
+    alone, together, shared = tmp_path / "alone", tmp_path / "together", tmp_path / "shared"
+    cellseg("run", dim, "-o", alone, *D)
+    done = cellseg("run", bright, dim, "-o", together, *D, "--brightness", "each")
+    assert done.status == 0
+    assert "dimmer" not in done.err
+    assert "dimmer" in cellseg("run", bright, dim, "-o", shared, *D).err
+    by_itself, beside = [(table(out)["image"] == "dim").sum() for out in (alone, together)]
+    assert by_itself == beside > 0
+    record = json.loads((together / "run.json").read_text())
+    assert record["brightness"] is None
+    levels = [image["facts"]["decided"]["brightness"]["levels"] for image in record["images"]]
+    assert levels[0]["channel_1"] > 40 * levels[1]["channel_1"] > 0
+    refused = cellseg("run", dim, "-o", alone, "--brightness", "each", "--reference", bright)
+    assert refused.status == 2
+    assert "leave one of them out" in refused.err
+
+
 def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
     """Write inputs that cannot be done; return each with a part of its message."""
     rng = np.random.default_rng(0)
