@@ -1,4 +1,4 @@
-"""How well predicted objects match true ones (2018 Data Science Bowl definitions)."""
+"""Average precision as the 2018 Data Science Bowl defines it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.errors import ImageError
+from cellseg_core.errors import ConfigurationError, ImageError
+from cellseg_core.label_image import LazyLabels
+from cellseg_core.metrics.overlap import Overlap
 
 __all__ = ["THRESHOLDS", "average_precision", "mean_average_precision", "pairwise_iou"]
 
@@ -17,39 +19,28 @@ THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 
 def pairwise_iou(
-    truth: NDArray[np.integer[Any]], pred: NDArray[np.integer[Any]]
+    truth: LazyLabels | NDArray[np.integer[Any]], pred: LazyLabels | NDArray[np.integer[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return every pair of objects with common pixels: true label, predicted label, their IoU.
 
     Both are label images (Y, X) of one size; 0 is background. Time and memory grow with the number
     of pixels and of pairs, not with the product of the numbers of objects.
 
+    Raises
+    ------
+    ImageError
+        If the images differ in size or are not label images.
+
     >>> [part.tolist() for part in pairwise_iou(np.array([[1, 1, 0]]), np.array([[0, 4, 4]]))]
     [[1], [4], [0.3333333333333333]]
     """
-    truth, pred = np.asarray(truth), np.asarray(pred)
-    for labels in (truth, pred):
-        if labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-            raise ImageError(f"label images hold integers of 0 or more; got {labels.dtype}")
-    if truth.shape != pred.shape:
-        raise ImageError(
-            f"truth and prediction must have one size; got {truth.shape} and {pred.shape}"
-        )
-    true_ids, one = np.unique(truth, return_inverse=True)
-    pred_ids, other = np.unique(pred, return_inverse=True)
-    one, other = one.ravel(), other.ravel()
-    true_sizes, pred_sizes = np.bincount(one), np.bincount(other)
-    keys, common = np.unique(one * pred_ids.size + other, return_counts=True)
-    first, second = np.divmod(keys, pred_ids.size)
-    real = (true_ids[first] > 0) & (pred_ids[second] > 0)
-    first, second, common = first[real], second[real], common[real]
-    iou = common / (true_sizes[first] + pred_sizes[second] - common)
-    return true_ids[first].astype(np.int64), pred_ids[second].astype(np.int64), iou
+    overlap = Overlap.of(truth, pred)
+    return overlap.true_ids[overlap.true_index], overlap.pred_ids[overlap.pred_index], overlap.iou
 
 
 def average_precision(
-    truth: NDArray[np.integer[Any]],
-    pred: NDArray[np.integer[Any]],
+    truth: LazyLabels | NDArray[np.integer[Any]],
+    pred: LazyLabels | NDArray[np.integer[Any]],
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> NDArray[np.float64]:
     """Return TP / (TP + FP + FN) for each IoU threshold.
@@ -63,14 +54,15 @@ def average_precision(
         If the images differ in size or are not label images.
     ConfigurationError
         If a threshold is under 0.5, where matches are no longer unique.
-    """
-    from cellseg_core.errors import ConfigurationError
 
+    >>> average_precision(np.array([[1, 1, 1, 0, 2]]), np.array([[5, 5, 0, 0, 0]]), [0.5, 0.7])
+    array([0.5, 0. ])
+    """
     if any(not 0.5 <= threshold < 1 for threshold in thresholds):
         raise ConfigurationError(f"IoU thresholds lie from 0.5 to under 1; got {list(thresholds)}")
-    _, _, iou = pairwise_iou(truth, pred)
-    objects = sum(np.count_nonzero(np.unique(labels)) for labels in (truth, pred))
-    matched = np.array([np.count_nonzero(iou > threshold) for threshold in thresholds])
+    overlap = Overlap.of(truth, pred)
+    objects = overlap.true_ids.size + overlap.pred_ids.size
+    matched = np.array([np.count_nonzero(overlap.matched(one)) for one in thresholds])
     found = objects - matched
     return np.where(found > 0, matched / np.maximum(found, 1), 1.0)
 
@@ -82,6 +74,15 @@ def mean_average_precision(
     """Return the mean over images (truth, prediction) of the mean AP over thresholds.
 
     The score of the 2018 Data Science Bowl.
+
+    Raises
+    ------
+    ImageError
+        If there is no image, or one is not a label image.
+
+    >>> labels = np.array([[1, 0, 2]])
+    >>> mean_average_precision([(labels, labels), (labels, labels * 0)])
+    0.5
     """
     scores = [average_precision(truth, pred, thresholds).mean() for truth, pred in pairs]
     if not scores:

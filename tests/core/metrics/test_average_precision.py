@@ -50,9 +50,9 @@ def test_labels_with_large_values_and_gaps_are_matched() -> None:
 
 
 def test_wrong_input_is_refused() -> None:
-    with pytest.raises(ImageError, match=r"one size; got \(10, 20\) and \(10, 40\)"):
+    with pytest.raises(ImageError, match=r"one size.*got \(10, 20\) and \(10, 40\)"):
         average_precision(bars(1), bars(1, 1))
-    with pytest.raises(ImageError, match="integers of 0 or more; got float64"):
+    with pytest.raises(ImageError, match=r"prediction: .* holds float64.*astype\('int32'\)"):
         average_precision(bars(1), bars(1) * 1.0)
     with pytest.raises(ConfigurationError, match=r"from 0\.5 to under 1"):
         average_precision(bars(1), bars(1), [0.3])
