@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from cellseg_backends.model_note import NOTE, ModelNote, sha256_of, write_note
 from cellseg_backends.training.folder import check_same, clear
 from cellseg_backends.training.interruption import interruption
 from cellseg_backends.training.log import TrainingLog
+from cellseg_backends.training.loss import check_finite
 from cellseg_backends.training.report import (
     counter,
     training_facts,
@@ -30,7 +30,6 @@ from cellseg_backends.training.report import (
     write_report,
 )
 from cellseg_backends.training.validation import accuracy, examine, some
-from cellseg_core.errors import ConfigurationError
 from cellseg_core.protocols import TrainingReporter
 from cellseg_core.provenance import package_versions
 from cellseg_core.store import atomic_binary_file
@@ -137,7 +136,7 @@ class TrainingRun:
                 rate = training.rate_at(training.step)
                 loss = training.advance()
                 step = training.step
-                self._check_finite(loss, step)
+                check_finite(loss, step, self.plan.rate)
                 due = step == self.plan.steps or step % self.plan.validate_every == 0
                 validated = training.loss_on(watched) if due and watched else None
                 if validated is not None:
@@ -238,14 +237,6 @@ class TrainingRun:
             "seconds": self._seconds,
         }
         training.save(self._checkpoint, facts)
-
-    def _check_finite(self, loss: float, step: int) -> None:
-        if not math.isfinite(loss):
-            raise ConfigurationError(
-                f"the loss became {loss} at step {step}: the learning rate {self.plan.rate:g} is "
-                "too high for these images. Start again with a lower one: "
-                "--set trainer.rate=... --fresh"
-            )
 
     def _write_weights(self, training: CellposeTraining) -> None:
         """Write the network as the library loads it; what was chosen for an earlier one goes."""

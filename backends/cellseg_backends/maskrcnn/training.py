@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.batches import Batches
 from cellseg_backends.training.checkpoint import DAMAGE, damaged
-from cellseg_core.errors import ConfigurationError, WeightsError
+from cellseg_backends.training.loss import check_finite
+from cellseg_core.errors import WeightsError
 from cellseg_core.store import atomic_binary_file
 
 __all__ = ["Schedule", "Training", "checkpoint_facts"]
@@ -116,12 +117,7 @@ class Training:
                 self.model.optimizer.learning_rate = self.schedule.at(self.step)
                 losses = self.model.train_on_batch(batch, return_dict=True)
                 losses = {name: float(value) for name, value in losses.items()}
-                if not math.isfinite(losses["loss"]):
-                    raise ConfigurationError(
-                        f"the loss became {losses['loss']} at step {self.step}: the learning rate "
-                        f"{self.schedule.rate:g} is too high for these images. Start again "
-                        "with a lower one: --set trainer.rate=... --fresh"
-                    )
+                check_finite(losses["loss"], self.step, self.schedule.rate)
                 self.step += 1
                 if self.step % _AVERAGE_EVERY == 0:
                     self._take_average()

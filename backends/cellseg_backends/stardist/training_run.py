@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from cellseg_backends.stardist.training import StarDistTraining, checkpoint_fact
 from cellseg_backends.training.folder import check_same, clear
 from cellseg_backends.training.interruption import interruption
 from cellseg_backends.training.log import TrainingLog
+from cellseg_backends.training.loss import check_finite
 from cellseg_backends.training.report import (
     counter,
     training_facts,
@@ -28,7 +28,6 @@ from cellseg_backends.training.report import (
     write_report,
 )
 from cellseg_backends.training.validation import accuracy, examine
-from cellseg_core.errors import ConfigurationError
 from cellseg_core.protocols import TrainingReporter
 from cellseg_core.provenance import package_versions
 from cellseg_core.store import atomic_write, output_error
@@ -139,7 +138,7 @@ class TrainingRun:
 
             def each(step: int, loss: float) -> None:
                 done = training.epoch * plan.steps + step
-                self._check_finite(loss, done)
+                check_finite(loss, done, plan.rate)
                 figures = {"loss": loss}
                 if training.best[1]:
                     figures["best held-out loss"] = training.best[0]
@@ -151,7 +150,7 @@ class TrainingRun:
                 rate = training.learning_rate
                 losses = training.advance(each)
                 step = training.epoch * plan.steps
-                self._check_finite(losses["val_loss"], step)
+                check_finite(losses["val_loss"], step, plan.rate)
                 figures = {"loss": losses["loss"], "held_out_loss": losses["val_loss"]}
                 log.write(step, {**figures, "learning_rate": rate, "seconds": self._seconds})
                 facts = {"settings": self._settings, "seconds": self._seconds}
@@ -267,14 +266,6 @@ class TrainingRun:
         if plan.start is not None:
             training.start_from(plan.start.weights)
         return training
-
-    def _check_finite(self, loss: float, step: int) -> None:
-        if not math.isfinite(loss):
-            raise ConfigurationError(
-                f"the loss became {loss} by step {step}: the learning rate {self.plan.rate:g} is "
-                "too high for these images. Start again with a lower one: "
-                "--set trainer.rate=... --fresh"
-            )
 
     def _write_model(self, training: StarDistTraining) -> None:
         """Write the weights after the best epoch, and what they are weights of, as StarDist does.
