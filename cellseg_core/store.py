@@ -145,7 +145,7 @@ class Store:
         store = cls(out)
         try:
             store._records.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(store._work / "lock")
+            lock = FileLock(store.work / "lock")
             lock.acquire(timeout=0)
         except Timeout:
             raise OutputError(
@@ -163,7 +163,7 @@ class Store:
     def _sweep(self) -> None:
         """Remove what a crash left behind: folders of unfinished images, temporary files."""
         try:
-            for left in self._work.glob("unfinished-*"):
+            for left in self.work.glob("unfinished-*"):
                 shutil.rmtree(left)
             for folder in (self.out, self._records):
                 for file in folder.glob(f"{_TEMPORARY}*"):
@@ -174,12 +174,13 @@ class Store:
             raise output_error(self.out, error) from error
 
     @property
-    def _work(self) -> Path:
+    def work(self) -> Path:
+        """Return the folder for what users need not see."""
         return self.out / ".cellseg"
 
     @property
     def _records(self) -> Path:
-        return self._work / "images"
+        return self.work / "images"
 
     def _record_path(self, name: str) -> Path:
         return self._records / f"{name}.json"
@@ -228,7 +229,7 @@ class Store:
     def image_folder(self) -> Iterator[Path]:
         """Give a folder to write an image's files into, which :meth:`finish` puts in place."""
         try:
-            folder = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self._work))
+            folder = Path(tempfile.mkdtemp(prefix="unfinished-", dir=self.work))
         except OSError as error:
             raise output_error(self.out, error) from error
         try:

@@ -15,8 +15,10 @@ __all__ = ["main"]
 _COMMANDS = {
     "run": "Find and measure the cells of images: the main job.",
     "demo": "Try it: simulate a tissue and run the default pipeline on it.",
+    "compare": "Compare segmenters on your own images, with or without a truth.",
     "train": "Train a segmenter on your own images and masks, or fine-tune it.",
     "info": "Show what is in an image: size, channels, pixel size, nuclear diameter.",
+    "evaluate": "Tell how well label images fit the true ones, and where they do not.",
     "export": "Write a segmenter's network for other programs, as ONNX files.",
     "weights": "List, fetch and find published weights of the segmenters.",
     "plugins": "List every segmenter, expander, compensator, reader and writer.",

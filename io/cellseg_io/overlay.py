@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import ConfigurationError
+from cellseg_core.outlines import inner_outlines
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
@@ -81,7 +82,7 @@ class OverlayWriter:
         if result.cells is not result.nuclei:
             kinds.insert(0, (result.cells, _CELL))
         for labels, colour in kinds:
-            picture[_inner_outlines(_magnified(labels[::step, ::step], zoom), 1 + zoom // 4)] = (
+            picture[inner_outlines(_magnified(labels[::step, ::step], zoom), 1 + zoom // 4)] = (
                 colour
             )
         return picture
@@ -89,17 +90,3 @@ class OverlayWriter:
 
 def _magnified(plane: NDArray[Any], zoom: int) -> NDArray[Any]:
     return plane.repeat(zoom, axis=0).repeat(zoom, axis=1) if zoom > 1 else plane
-
-
-def _inner_outlines(labels: Labels, width: int) -> NDArray[np.bool_]:
-    """Return the pixels of objects at most ``width`` px (4-neighbours) from their outside."""
-    outline = np.zeros(labels.shape, bool)
-    for distance in range(1, width + 1):
-        for here, there in (
-            (np.s_[:-distance, :], np.s_[distance:, :]),
-            (np.s_[:, :-distance], np.s_[:, distance:]),
-        ):
-            differ = labels[here] != labels[there]
-            outline[here] |= differ
-            outline[there] |= differ
-    return outline & (labels > 0)
