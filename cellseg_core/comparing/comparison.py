@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from cellseg_core.comparing.gates import Gates, check_markers
 from cellseg_core.comparing.method import Method
 from cellseg_core.comparing.trial import Trial, run_trial
 from cellseg_core.config import RunConfig
-from cellseg_core.errors import ConfigurationError, ImageError
+from cellseg_core.errors import ConfigurationError, ImageError, MissingPackageError
 from cellseg_core.finished_run import FinishedRun, Kind
 from cellseg_core.image import Image
 from cellseg_core.inputs import open_inputs
@@ -124,8 +125,7 @@ def compare(
     shared = attrs.evolve(config or RunConfig(), features=(), write=_WRITERS)
     configs = {method.name: method.config(shared, methods) for method in methods}
     for one in configs.values():
-        one.components(plugins)
-        one.check_options(plugins)
+        _check(one, plugins)
     with Store.open(out) as store:
         images = _images(inputs, shared, plugins, store, reporter)
         true_files = _truths(truth, images, kind)
@@ -197,6 +197,16 @@ def _plain(config: RunConfig) -> dict[str, Any]:
 
     settings: dict[str, Any] = json.loads(json.dumps(attrs.asdict(config), default=str))
     return settings
+
+
+def _check(config: RunConfig, plugins: Plugins) -> None:
+    """Check what can be checked of the settings of a method before any work."""
+    config.components(plugins)
+    config.check_options(plugins)
+    name = config.segmenter
+    # Where its package is missing, its row says so, and the others are compared.
+    with contextlib.suppress(MissingPackageError):
+        plugins.build("segmenter", name, config.options("segmenter", name, plugins))
 
 
 def _images(

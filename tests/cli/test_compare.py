@@ -105,6 +105,7 @@ def test_markers_gates_and_double_positives(cellseg, write_image, tmp_path) -> N
         (("--segmenters", "watershed", "--gates", "none.toml"), "none.toml cannot be read", 2),
         (("--segmenters", "watershed", "--truth", "none"), "none does not exist", 1),
         (("--segmenters", "watershed", "--set", "watershed.x=1"), "has the option 'x'", 2),
+        (("--method", "a=watershed,threshold=-1"), "threshold", 2),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_any_work(

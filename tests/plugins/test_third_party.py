@@ -99,6 +99,24 @@ def test_it_runs_by_its_name_with_its_options(environment: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_it_is_compared_by_its_name(environment: Path, tmp_path: Path) -> None:
+    pixels = np.zeros((60, 70), np.uint16)
+    pixels[10:20, 10:20] = 1000
+    tifffile.imwrite(tmp_path / "image.tif", pixels)
+    cellseg(
+        environment, "compare", tmp_path / "image.tif", "-o", tmp_path / "out",
+        "--segmenters", "brightspots,watershed", "--nuclear-diameter", "12",
+    )  # fmt: skip
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert [(one["name"], one["cells"]) for one in found["methods"]] == [
+        ("brightspots", 1),
+        ("watershed", 1),
+    ]
+    assert found["methods"][0]["origin"] == "cellseg-brightspots 1.0.0"
+    assert "brightspots" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_an_option_out_of_range_is_told_before_any_work(environment: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [
