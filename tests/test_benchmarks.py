@@ -1,0 +1,53 @@
+"""The benchmark scripts run: each says what it does, and some do it on little."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "common.py")
+TWO = ("--segmenters", "watershed", "--method", "fine=watershed,threshold=0.3")
+
+
+def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_says_what_its_options_are(script: str) -> None:
+    assert "usage:" in run(script, "--help").stdout
+
+
+@pytest.mark.slow
+def test_speed_and_scaling_tell_time_and_memory(tmp_path: Path) -> None:
+    run("speed.py", *TWO, "--edge", 256, "--repeats", 1, "--out", tmp_path)
+    speed = json.loads((tmp_path / "speed.json").read_text())
+    assert set(speed["tissues"]["12 px"]) == {"watershed", "fine"}
+    assert speed["tissues"]["24 px"]["fine"]["segment"]["median"] > 0
+    said = run("scaling.py", "--megapixels", "0.1,0.2", "--out", tmp_path).stdout
+    scaling = json.loads((tmp_path / "scaling.json").read_text())
+    assert scaling["watershed"]["0.2"]["peak"]["median"] > 0
+    assert "0.1" in said
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_the_paper_s_figures_are_drawn(data_dir: Path, tmp_path: Path) -> None:
+    for number in (5, 6):
+        run(f"paper_fig{number}.py", *TWO, "--data", data_dir, "--out", tmp_path)
+        assert (tmp_path / f"paper_fig{number}.png").stat().st_size > 10_000
+    doubles = json.loads((tmp_path / "paper_fig5.json").read_text())
+    (one,) = doubles["lymph node, CODEX"]["methods"]["watershed"]
+    counts = json.loads((tmp_path / "paper_fig6.json").read_text())["correlations"]
+    assert {row["gate"] for row in counts} >= {"T cells", "B cells"}
+    assert all(row["r2"] > 0.9 for row in counts if row["gate"] in ("T cells", "B cells"))
+    assert one["share"] > 0
