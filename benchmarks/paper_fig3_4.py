@@ -115,13 +115,17 @@ def main() -> None:
         )
         print(f"{kind.title}: {write_report(comparison)}")
         crops = choose_crops(comparison)
-        rows += [(kind.title, row) for row in gallery(comparison, [crops[0], crops[-1]])]
+        if not crops:
+            print(f"{kind.title}: no method found anything to show")
+        # One crop alone may be all that there is.
+        ends = list(dict.fromkeys([*crops[:1], *crops[-1:]]))
+        rows += [(kind.title, row) for row in gallery(comparison, ends)]
         findings = comparison.findings
         found[kind.title] = {
             "methods": {one.method.name: one.facts() for one in findings.methods},
             "agreement": {f"{a}, {b}": one.facts() for (a, b), one in findings.agreement.items()},
         }
-    common.write(options, "paper_fig3_4", found, draw(rows))
+    common.write(options, "paper_fig3_4", found, draw(rows) if rows else None)
 
 
 if __name__ == "__main__":

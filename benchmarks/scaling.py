@@ -97,7 +97,7 @@ def main() -> None:
                 continue
             lines.append(
                 f"{method.name:<12}{megapixels:>10g}{cost.segment.median:>12.3f}"
-                f"{cost.total.median:>12.3f}{cost.peak.median / 2**30:>10.2f}"
+                f"{cost.total.median:>12.3f}{cost.peak.median / 1e9:>10.2f}"
                 f"{cost.peak.median / megapixels / 1e6:>14.0f}"
             )
     print(

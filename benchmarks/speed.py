@@ -42,15 +42,18 @@ def show(diameter: float, rows: list[MethodFindings]) -> None:
     known = [row.cost.segment.median for row in rows if row.cost.segment is not None]
     for row in rows:
         cost = row.cost
-        if row.failed or cost.segment is None or cost.peak is None:
-            print(f"{row.method.name:<12}FAILED: {row.failed}")
+        if row.failed or row.errors:
+            print(f"{row.method.name:<12}FAILED: {row.failed or '; '.join(row.errors.values())}")
+            continue
+        if cost.segment is None or cost.peak is None:
+            print(f"{row.method.name:<12}{row.cells:>8,}  time or memory could not be measured")
             continue
         spread = f"{cost.segment.median:.3f} ({cost.segment.low:.3f}-{cost.segment.high:.3f})"
         start = "-" if cost.startup is None else f"{cost.startup.median:.1f}"
         print(
             f"{row.method.name:<12}{row.cells:>8,}  {spread:<26}"
             f"{cost.segment.median / min(known):>8.1f}  {start:>10}  "
-            f"{cost.peak.median / 2**30:>8.2f}"
+            f"{cost.peak.median / 1e9:>8.2f}"
         )
 
 

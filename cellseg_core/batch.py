@@ -27,7 +27,7 @@ from cellseg_core.errors import (
     OutputError,
     SegmentationError,
 )
-from cellseg_core.inputs import Job, files_of, open_inputs, read_source
+from cellseg_core.inputs import Job, check_inputs, files_of, open_inputs, read_source
 from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
 from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import Plugins, load_plugins
@@ -65,10 +65,7 @@ def run_batch(
     OutputError
         If ``out`` cannot be written or the disk is full; what was done before stays done.
     """
-    if not inputs:
-        raise ConfigurationError("there is nothing to do: name at least one image or folder.")
-    if Path() in inputs:
-        raise ConfigurationError("an input is empty. To read the current folder, write ./ instead.")
+    check_inputs(inputs)
     config, plugins = config or RunConfig(), plugins or load_plugins()
     began, started = time.perf_counter(), datetime.now(UTC)
     pipeline, segmenter, writers = _build(config, plugins)

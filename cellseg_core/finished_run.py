@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
 from cellseg_core.errors import ImageError
 from cellseg_core.image import Position
-from cellseg_core.label_files import read_label_file
+from cellseg_core.label_files import Kind, read_label_file
 from cellseg_core.label_image import read_labels
 from cellseg_core.normalize import Brightness
 from cellseg_core.protocols import Labels
@@ -22,9 +22,7 @@ from cellseg_core.table import CellTable
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FinishedImage", "FinishedRun", "Kind"]
-
-Kind = Literal["nuclei", "cells"]
+__all__ = ["FinishedImage", "FinishedRun"]
 
 
 @attrs.frozen(eq=False)

@@ -17,7 +17,7 @@ from cellseg_core.reading import Source, find_sources
 from cellseg_core.reporting import RunLog
 from cellseg_core.store import Store
 
-__all__ = ["Job", "files_of", "open_inputs", "read_source"]
+__all__ = ["Job", "check_inputs", "files_of", "open_inputs", "read_source"]
 
 
 @attrs.frozen(eq=False)
@@ -28,6 +28,20 @@ class Job:
     source: Source
     notes: tuple[str, ...] = ()
     channels: tuple[int, ...] = ()
+
+
+def check_inputs(inputs: Sequence[Path]) -> None:
+    """Check that something is to be done.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no input, or one is empty.
+    """
+    if not inputs:
+        raise ConfigurationError("there is nothing to do: name at least one image or folder.")
+    if Path() in inputs:
+        raise ConfigurationError("an input is empty. To read the current folder, write ./ instead.")
 
 
 def open_inputs(

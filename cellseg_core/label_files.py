@@ -17,7 +17,14 @@ from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.reading import find_sources
 from cellseg_core.training_split import listed, stem
 
-__all__ = ["LabelPair", "Pairing", "find_label_files", "pair_label_files", "read_label_file"]
+__all__ = [
+    "Kind",
+    "LabelPair",
+    "Pairing",
+    "find_label_files",
+    "pair_label_files",
+    "read_label_file",
+]
 
 Kind = Literal["nuclei", "cells"]
 
@@ -85,6 +92,11 @@ def find_label_files(path: str | Path, kind: Kind = "nuclei") -> dict[str, Path]
     if files:
         return _by_name(files, path)
     found = {one.name: one / result for one in entries if (one / result).is_file()}
+    if not found and (path / "runs").is_dir():
+        raise ImageError(
+            f"{path} is what `cellseg compare` wrote, it seems: give the folder of one method, "
+            f"{path / 'runs' / 'NAME'}."
+        )
     if not found:
         raise ImageError(
             f"{path} holds no label image. {_FORMS}; the folder that `cellseg run -o` wrote can be "
@@ -230,8 +242,9 @@ def _whole_numbers(values: NDArray[np.floating[Any]], path: Path) -> NDArray[np.
 
 
 def _check_numbered(labels: NDArray[np.integer[Any]], path: Path) -> None:
-    """Tell a label image from a binary mask, where all objects have one value."""
+    """Tell a label image from an image, and from a mask whose objects all have one value."""
     top = int(labels.max(initial=0))
+    _check_in_one_piece(labels, path)
     # Only these are looked at closely: for most label images one maximum is all that it takes.
     if top not in (1, 255):
         return
@@ -247,6 +260,19 @@ def _check_numbered(labels: NDArray[np.integer[Any]], path: Path) -> None:
             f"{path} is a binary mask, it seems: {pieces:,} separate objects all have the value "
             f"{top}. Give each object a number of its own; where none touch, "
             "skimage.measure.label does."
+        )
+
+
+def _check_in_one_piece(labels: NDArray[np.integer[Any]], path: Path) -> None:
+    """Tell a label image from an image, where neighbouring pixels differ and values recur."""
+    there = labels[:, 1:] > 0
+    pixels = int(np.count_nonzero(there))
+    alike = int(np.count_nonzero(there & (labels[:, 1:] == labels[:, :-1])))
+    if 2 * alike < pixels and pixels > _PIECE * np.unique(labels).size:
+        raise ImageError(
+            f"{path} is an image and no label image, it seems: most pixels differ from their "
+            "neighbours, and far from each other many have one value. Give the label image, where "
+            "all pixels of an object have its number."
         )
 
 

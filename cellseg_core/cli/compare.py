@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from cellseg_core.cli.options import config_from, run_options
 from cellseg_core.cli.progress import Console
-from cellseg_core.errors import ConfigurationError
+from cellseg_core.training_split import listed
 
 if TYPE_CHECKING:
     from cellseg_core.comparing.comparison import Comparison
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-# The segmenter is what is compared, and these would not be in the result.
-_SET_ASIDE = {"segmenter": "--segmenters", "features": None, "write": None}
+# The segmenter is what is compared; the others would not be in the result.
+SET_ASIDE = ("segmenter", "features", "write")
 
 
 @click.command("compare", short_help="Compare segmenters on your own images.")
@@ -76,7 +77,7 @@ _SET_ASIDE = {"segmenter": "--segmenters", "features": None, "write": None}
     metavar="N",
     help="Run each method so often, to see how its time and memory spread.",
 )
-@run_options
+@functools.partial(run_options, without=SET_ASIDE)
 @click.option(
     "--config",
     type=Path,
@@ -112,7 +113,8 @@ def command(
     \b
     Examples:
       cellseg compare tissue.ome.tif --nuclear DAPI --segmenters maskrcnn,watershed -o which
-      cellseg compare images/ --truth masks/ --segmenters maskrcnn,stardist,cellpose -o which
+      cellseg compare images/ --truth masks/ --brightness each --segmenters maskrcnn,stardist \\
+          -o which
       cellseg compare ROI002/channels --nuclear DNA1,DNA3 --segmenters maskrcnn,stardist \\
           --expand 2 --compensate --exclusive CD3,CD20 --gates gates.toml -o which
 
@@ -125,10 +127,6 @@ def command(
     from cellseg_core.comparing.report import write_report
     from cellseg_core.comparing.tables import write_tables
 
-    for name, instead in _SET_ASIDE.items():
-        if given[name] is not None:
-            remedy = f": name what is compared with {instead}" if instead else ""
-            raise ConfigurationError(f"--{name} has no place in a comparison{remedy}.")
     names = [name.strip() for name in segmenters.split(",") if name.strip()]
     with Console(quiet=quiet) as console:
         comparison = compare(
@@ -149,7 +147,7 @@ def command(
     if not quiet:
         _summarise(comparison)
         click.echo(f"Look at: {report}")
-    return 1 if comparison.failed else 0
+    return 0 if comparison.complete else 1
 
 
 def _summarise(comparison: Comparison) -> None:
@@ -170,7 +168,7 @@ def _summarise(comparison: Comparison) -> None:
             told.append("" if explained is None else f"{explained:.2f} of the stain explained")
         told.append(_cost(one))
         if one.errors:
-            told.append(f"{len(one.errors)} images FAILED: {', '.join(one.errors)}")
+            told.append(f"{len(one.errors)} images FAILED: {listed(list(one.errors))}")
         click.echo(f"{name}  {'  '.join(part for part in told if part)}")
 
 
@@ -195,5 +193,5 @@ def _cost(found: MethodFindings) -> str:
     if cost.startup is not None:
         parts.append(f"start {cost.startup.median:.1f} s")
     if cost.peak is not None:
-        parts.append(f"{cost.peak.median / 2**30:.1f} GB")
+        parts.append(f"{cost.peak.median / 1e9:.1f} GB")
     return ", ".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,12 +16,14 @@ __all__ = ["config_from", "run_options"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def run_options(function: Function) -> Function:
+def run_options(function: Function, without: Collection[str] = ()) -> Function:
     """Add every setting of :class:`~cellseg_core.config.RunConfig` as an option of a command.
 
-    An option that is not given arrives as None, so that a configuration file can set it.
+    But for those named in ``without``. An option that is not given arrives as None, so that a
+    configuration file can set it.
     """
-    for field in reversed(attrs.fields(RunConfig)):
+    fields = [field for field in attrs.fields(RunConfig) if field.name not in without]
+    for field in reversed(fields):
         if field.name == "set":
             extra: dict[str, Any] = {"multiple": True}
         elif field.default is False:

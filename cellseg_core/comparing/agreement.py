@@ -26,7 +26,6 @@ __all__ = [
     "alone",
     "alone_facts",
     "compare_pair",
-    "mean_iou",
 ]
 
 MATCH = 0.5
@@ -97,10 +96,6 @@ class Pair:
     shape: tuple[int, int]
     first: Found
     second: Found
-
-    def swapped(self) -> Pair:
-        """Return the same with the methods exchanged."""
-        return attrs.evolve(self, first=self.second, second=self.first)
 
 
 def compare_pair(
@@ -247,19 +242,6 @@ def alone(by_others: Sequence[Found]) -> NDArray[np.bool_]:
         return np.zeros(0, bool)
     only: NDArray[np.bool_] = np.logical_and.reduce([found.alone for found in by_others])
     return only
-
-
-def mean_iou(by_others: Sequence[Found]) -> NDArray[np.float64]:
-    """Return (N,) float64: the agreement on each of one method's objects, from 0 to 1.
-
-    It is the best IoU in each other method, averaged over those methods: 1 where all have the
-    same outline, 0 where no other has anything. Empty where there is no other method.
-    """
-    _same_objects(by_others)
-    if not by_others:
-        return np.zeros(0)
-    means: NDArray[np.float64] = np.mean([found.best_iou for found in by_others], axis=0)
-    return means
 
 
 def _same_objects(by_others: Sequence[Found]) -> None:

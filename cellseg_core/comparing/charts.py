@@ -54,11 +54,14 @@ _STYLE: dict[Any, Any] = {
 
 @attrs.frozen
 class Spot:
-    """A method in a chart of two figures, with the intervals of both where they are known."""
+    """A method in a chart of two figures, with the intervals of both where they are known.
+
+    One without a figure is not drawn.
+    """
 
     name: str
-    x: float
-    y: float
+    x: float | None
+    y: float | None
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
 
@@ -73,12 +76,15 @@ def line_chart(
 ) -> str:
     """Return a line with markers for each method; the y axis goes from 0 to 1.
 
-    ``ticks`` are texts for the places ``x``. A value of None is a gap.
+    ``ticks`` are texts for the places ``x``. A value of None is a gap; a method without any value
+    is not drawn, and keeps its colour for the other charts.
     """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for place, (name, values) in enumerate(lines.items()):
+            if all(value is None for value in values):
+                continue
             known = [float("nan") if value is None else value for value in values]
             axes.plot(x, known, label=name, markersize=5, **_style(place))
         axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(-0.02, 1.02))
@@ -96,7 +102,11 @@ def spot_chart(spots: Sequence[Spot], *, xlabel: str, ylabel: str) -> str:
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         axes = figure.subplots()
+        drawn = []
         for place, spot in enumerate(spots):
+            if spot.x is None or spot.y is None:
+                continue
+            drawn.append(spot.x)
             style = _style(place)
             colour = style["color"]
             if spot.x_range is not None:
@@ -106,8 +116,8 @@ def spot_chart(spots: Sequence[Spot], *, xlabel: str, ylabel: str) -> str:
             style["linestyle"] = ""
             axes.plot([spot.x], [spot.y], markersize=9, label=spot.name, **style)
         axes.set_xscale("log")
-        low, high = min(spot.x for spot in spots), max(spot.x for spot in spots)
-        axes.set_xlim(low / 2.5, high * 2.5)
+        if drawn:
+            axes.set_xlim(min(drawn) / 2.5, max(drawn) * 2.5)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -209,7 +219,8 @@ def _style(place: int) -> dict[str, Any]:
 
 
 def _legend(axes: Axes) -> None:
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), borderaxespad=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), borderaxespad=0.3)
 
 
 def _svg(draw: Any, size: tuple[float, float], what: str) -> str:

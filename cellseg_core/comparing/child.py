@@ -95,7 +95,7 @@ def _run(plan: dict[str, Any], lines: _Lines) -> dict[str, Any]:
 
 
 def _warm_up(config: RunConfig, started: float) -> float | None:
-    """Return the seconds from the start of this process to its first segmented tile.
+    """Return the seconds from the start of this process until a first small image is done.
 
     None if the segmenter cannot do a simple image; why shows when it gets the real ones.
     """
@@ -104,14 +104,28 @@ def _warm_up(config: RunConfig, started: float) -> float | None:
 
     plugins = load_plugins()
     config.check_options(plugins)
-    options = {"segmenter": config.options("segmenter", config.segmenter, plugins)}
-    segmenter = plugins.build("segmenter", config.segmenter, options["segmenter"])
+    segmenter = plugins.build(
+        "segmenter", config.segmenter, config.options("segmenter", config.segmenter, plugins)
+    )
     in_color = bool(getattr(segmenter, "uses_color", False))
+    # The same steps as later, so that what they compile is compiled.
+    pipeline = Pipeline(
+        segmenter=segmenter,
+        expander=config.expander,
+        expand_by=2,
+        compensator=config.compensator if config.compensate else None,
+        nuclear_diameter=_DIAMETER,
+        options={
+            "expander": config.options("expander", config.expander, plugins),
+            "compensator": config.options("compensator", config.compensator, plugins),
+        },
+        plugins=plugins,
+    )
     y, x = np.mgrid[:_EDGE, :_EDGE] % (2 * _DIAMETER) - _DIAMETER
     disks = (np.hypot(y, x) < _DIAMETER / 2).astype(np.float32)
     image = Image(np.stack([disks] * (3 if in_color else 1)), color=in_color, name="warm up")
     try:
-        Pipeline(segmenter=segmenter, nuclear_diameter=_DIAMETER, plugins=plugins).run(image)
+        pipeline.run(image)
     except CellsegError:
         return None
     return time.time() - started

@@ -40,11 +40,13 @@ class Cost:
     Attributes
     ----------
     startup
-        Seconds until it has segmented a first small tile: imports, loading, compilation.
+        Seconds until a first small image is done: imports, loading, compilation.
     segment
-        Seconds in the segmenter for each megapixel of the images, after that.
+        Seconds in the segmenter for each megapixel of the images, after that; not known where the
+        start-up is not, since it would be in it.
     total
-        Seconds of the whole run for each megapixel, with reading, measuring and writing.
+        Seconds of the whole run for each megapixel, with reading, measuring and writing; not known
+        where images failed, which took their time too.
     peak
         Most memory in bytes.
     """
@@ -59,14 +61,15 @@ class Cost:
         """Return what some runs of one method cost; runs that failed do not count."""
         done = [trial for trial in trials if trial.failed is None and trial.megapixels]
 
-        def each_megapixel(name: str) -> Spread | None:
+        def each_megapixel(name: str, *, known: bool) -> Spread | None:
             values = ((getattr(trial, name), trial.megapixels) for trial in done)
-            return Spread.of(None if spent is None else spent / size for spent, size in values)
+            spent = [None if seconds is None else seconds / size for seconds, size in values]
+            return Spread.of(spent) if known else None
 
         return cls(
             startup=Spread.of(trial.startup for trial in done),
-            segment=each_megapixel("segment"),
-            total=each_megapixel("seconds"),
+            segment=each_megapixel("segment", known=all(trial.startup for trial in done)),
+            total=each_megapixel("seconds", known=not any(trial.errors for trial in done)),
             peak=Spread.of(trial.peak for trial in done),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,9 +19,9 @@ from cellseg_core.tiling import Box
 
 if TYPE_CHECKING:
     from cellseg_core.comparing.comparison import Comparison
-    from cellseg_core.comparing.findings import ImageFindings
+    from cellseg_core.comparing.findings import Findings, ImageFindings
 
-__all__ = ["Crop", "choose_crops", "reference_method"]
+__all__ = ["Crop", "choose_crops", "methods_by_image", "reference_method"]
 
 _DIAMETERS = 10  # nuclei side by side in a crop
 _EDGES = (24, 1024)  # px
@@ -60,23 +60,25 @@ def choose_crops(comparison: Comparison) -> list[Crop]:
 
     In this order, over all images: where the methods disagree most (:class:`Disagreement`; one
     method alone: where it differs most from the truth), the densest, the one with the dimmest, the
-    largest and the most elongated nuclei, each by the median over the nuclei in it, and one drawn
-    at random from all with nuclei. Nuclei are the true ones or, without truth, those of the method
-    that agrees best with the others (:func:`reference_method`), as far as another one has them
-    too. They are measured in up to 50 images, spread evenly over all. A crop is about 10 typical
-    nuclear diameters of its image wide, and lies inside the image; where it would show what an
-    earlier one does, the next best is taken, and none if there is no other.
+    largest and the most elongated nuclei (or cells, where these are compared), each by the median
+    over the nuclei in it, and one drawn at random from all with nuclei. They are the true ones or,
+    without truth, those of the method that agrees best with the others (:func:`reference_method`),
+    as far as another one has them too. They are measured in up to 50 images, spread evenly over
+    all. A crop is about 10 typical nuclear diameters of its image wide, and lies inside the image;
+    where it would show what an earlier one does, the next best is taken, and none if there is no
+    other.
     """
-    grids = _grids(comparison)
+    done, kind = methods_by_image(comparison.findings), comparison.record["kind"]
+    grids = _grids(comparison, done)
     most = max((float(grid.figures["count"].max(initial=0)) for grid in grids), default=0)
     if most == 0:
         return []
     kinds: list[tuple[str, Iterable[tuple[str, Box]]]] = [
-        ("Where the methods disagree most", _disputed(comparison)),
+        ("Where the methods disagree most", _disputed(comparison, done)),
         ("Densest", _extreme(grids, "count", lambda values: -values)),
-        ("Dimmest nuclei", _extreme(grids, "brightness", lambda values: values)),
-        ("Largest nuclei", _extreme(grids, "area", lambda values: -values)),
-        ("Most elongated nuclei", _extreme(grids, "elongation", lambda values: -values)),
+        (f"Dimmest {kind}", _extreme(grids, "brightness", lambda values: values)),
+        (f"Largest {kind}", _extreme(grids, "area", lambda values: -values)),
+        (f"Most elongated {kind}", _extreme(grids, "elongation", lambda values: -values)),
         ("Drawn at random", _at_random(grids)),
     ]
     chosen: list[Crop] = []
@@ -105,9 +107,18 @@ def reference_method(comparison: Comparison) -> str | None:
     return max(names, key=lambda name: means[name], default=None)
 
 
-def _edge(comparison: Comparison, image: str) -> int:
-    """Return how wide a crop of an image is, in px."""
-    found = [i for one in comparison.findings.methods for i in one.images if i.image.name == image]
+def methods_by_image(findings: Findings) -> dict[str, dict[str, ImageFindings]]:
+    """Return what each method found in each image: ``found[image][method]``."""
+    found: dict[str, dict[str, ImageFindings]] = {}
+    for one in findings.methods:
+        for image in one.images:
+            found.setdefault(image.image.name, {})[one.method.name] = image
+    return found
+
+
+def _edge(found: Iterable[ImageFindings]) -> int:
+    """Return how wide a crop of an image is, in px, given what the methods found in it."""
+    found = list(found)
     areas = np.concatenate([np.empty(0, np.int64), *(one.areas for one in found)])
     if areas.size:
         diameter = 2 * math.sqrt(float(np.median(areas)) / math.pi)
@@ -133,12 +144,14 @@ def _alike(one: Box, other: Box) -> bool:
     )
 
 
-def _disputed(comparison: Comparison) -> list[tuple[str, Box]]:
+def _disputed(
+    comparison: Comparison, done: Mapping[str, Mapping[str, ImageFindings]]
+) -> list[tuple[str, Box]]:
     """Return the windows with the most disputed area, as a share of the window."""
     ranked = []
     for image, pairs in comparison.findings.pairs.items():
-        edge = _edge(comparison, image)
-        every = list(pairs.values()) or _with_truth(comparison, image)
+        edge = _edge(done[image].values())
+        every = list(pairs.values()) or _with_truth(comparison, image, done[image].values())
         if not every:
             continue
         found = Disagreement.of(every, edge)
@@ -149,20 +162,18 @@ def _disputed(comparison: Comparison) -> list[tuple[str, Box]]:
     return [(image, box) for _, image, box in sorted(ranked)[:_TRIED]]
 
 
-def _with_truth(comparison: Comparison, image: str) -> list[Pair]:
+def _with_truth(comparison: Comparison, image: str, found: Iterable[ImageFindings]) -> list[Pair]:
     """Return the one method there is against the truth; nothing without one."""
     if image not in comparison.true_files:
         return []
     truth = read_label_file(comparison.true_files[image])
     return [
         compare_pair(truth, one.image.labels(comparison.record["kind"]), ("the truth", image))
-        for method in comparison.findings.methods
-        for one in method.images
-        if one.image.name == image
+        for one in found
     ]
 
 
-def _grids(comparison: Comparison) -> list[_Grid]:
+def _grids(comparison: Comparison, done: Mapping[str, Mapping[str, ImageFindings]]) -> list[_Grid]:
     """Return the windows of up to ``_LOOKED_AT`` images, with their nuclei measured."""
     reference = reference_method(comparison)
     if reference is None:
@@ -170,17 +181,20 @@ def _grids(comparison: Comparison) -> list[_Grid]:
     (method,) = (one for one in comparison.findings.methods if one.method.name == reference)
     step = max(1.0, len(method.images) / _LOOKED_AT)
     places = [int(number * step) for number in range(min(len(method.images), _LOOKED_AT))]
-    return [_grid(comparison, reference, method.images[place]) for place in places]
+    looked_at = [method.images[place].image.name for place in places]
+    return [_grid(comparison, reference, image, done[image]) for image in looked_at]
 
 
-def _grid(comparison: Comparison, reference: str, found: ImageFindings) -> _Grid:
-    image = found.image.name
+def _grid(
+    comparison: Comparison, reference: str, image: str, done: Mapping[str, ImageFindings]
+) -> _Grid:
+    found = done[reference]
     truth = comparison.true_files.get(image)
     if truth is None:
         labels = found.image.labels(comparison.record["kind"])
     else:
         labels = read_labels(read_label_file(truth))
-    shape, edge = found.image.shape, _edge(comparison, image)
+    shape, edge = found.image.shape, _edge(done.values())
     stain = nuclear_stain(comparison.images[image], comparison.config, found.image.brightness)
     cells = measure(stain, labels, features=("axis_major_length", "axis_minor_length"))
     minor = np.maximum(cells.features["axis_minor_length"], 1)

@@ -4,13 +4,44 @@ from __future__ import annotations
 
 from cellseg_core.comparing.downstream import DoublePositives
 from cellseg_core.comparing.findings import Findings
-from cellseg_core.comparing.shown import DASH, Cell, Column, Table, number, share, whole
+from cellseg_core.comparing.shown import (
+    DASH,
+    Cell,
+    Column,
+    ImagesDone,
+    Table,
+    listed,
+    number,
+    share,
+    whole,
+)
 
-__all__ = ["correlation_table", "double_positive_tables", "gate_table", "threshold_table"]
+__all__ = [
+    "correlation_table",
+    "double_positive_tables",
+    "gate_table",
+    "left_out",
+    "threshold_table",
+]
+
+
+def left_out(findings: Findings) -> list[str]:
+    """Return, a sentence for each marker, the images that lack it."""
+    said = []
+    for marker, images in findings.lacking.items():
+        if len(images) == 1:
+            said.append(f"{marker} is not in image {images[0]}, whose cells are left out.")
+        elif images:
+            said.append(
+                f"{marker} is not in {len(images):,} images, whose cells are left out: "
+                f"{listed(images)}."
+            )
+    return said
 
 
 def double_positive_tables(findings: Findings) -> list[Table]:
     """Return a table for each pair of markers that exclude each other."""
+    done = ImagesDone.of(findings)
     pairs = dict.fromkeys(
         (pair.first, pair.second) for one in findings.methods for pair in one.double_positives
     )
@@ -31,7 +62,7 @@ def double_positive_tables(findings: Findings) -> list[Table]:
             "Method",
             columns,
             tuple(
-                (one.method.name, _double(pair))
+                (done.head(one.method.name), _double(pair))
                 for one in findings.methods
                 for pair in one.double_positives
                 if (pair.first, pair.second) == (first, second)
@@ -61,7 +92,7 @@ def gate_table(findings: Findings) -> Table | None:
     """Return the cells of each method in each gate, over all images; None without gates."""
     if findings.gates is None:
         return None
-    names = [one.method.name for one in findings.methods]
+    names, done = [one.method.name for one in findings.methods], ImagesDone.of(findings)
     counts: dict[tuple[str, str], tuple[int, int]] = {}
     for row in findings.counts:
         if row["count"] is not None:
@@ -71,7 +102,7 @@ def gate_table(findings: Findings) -> Table | None:
     return Table(
         "Cells in each gate, and their share of all cells of the method.",
         "Gate",
-        tuple(map(Column, names)),
+        tuple(Column(done.head(name)) for name in names),
         tuple(
             (
                 f"{gate.name} ({gate})",
@@ -114,7 +145,7 @@ def threshold_table(findings: Findings) -> Table | None:
 
 def correlation_table(findings: Findings) -> Table | None:
     """Return how the counts of every two methods go together in each gate; None without any."""
-    found = findings.correlations
+    found, done = findings.correlations, ImagesDone.of(findings)
     if not found:
         return None
     pairs = list(dict.fromkeys((one.first, one.second) for one in found))
@@ -124,7 +155,7 @@ def correlation_table(findings: Findings) -> Table | None:
         f"Squared correlation (r\u00b2) of the counts of two methods over {found[0].over}; under "
         "it the slope of the line (second / first).",
         "Gate",
-        tuple(Column(f"{first} / {second}") for first, second in pairs),
+        tuple(Column(f"{done.head(first)} / {done.head(second)}") for first, second in pairs),
         tuple(
             (
                 gate,

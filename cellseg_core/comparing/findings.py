@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from cellseg_core.comparing.quality import Quality, measure_quality
 from cellseg_core.comparing.stain import nuclear_stain
 from cellseg_core.comparing.trial import Trial
 from cellseg_core.config import RunConfig
-from cellseg_core.finished_run import FinishedImage, FinishedRun, Kind
+from cellseg_core.finished_run import FinishedImage, FinishedRun
 from cellseg_core.image import Image
-from cellseg_core.label_files import read_label_file
+from cellseg_core.label_files import Kind, read_label_file
 from cellseg_core.metrics import Evaluation, Summary, summary
+from cellseg_core.regions import find_regions
 from cellseg_core.reporting import Reporter
 
 __all__ = ["Findings", "ImageFindings", "MethodFindings", "find"]
@@ -86,6 +88,8 @@ class MethodFindings:
         Why it did nothing; None if it did something.
     errors
         Images that it could not do, and why.
+    repeats_failed
+        Why repeats failed, after a first run that did not.
     run
         What it left; None if it did nothing.
     """
@@ -93,6 +97,7 @@ class MethodFindings:
     method: Method
     failed: str | None
     errors: Mapping[str, str]
+    repeats_failed: tuple[str, ...]
     run: FinishedRun | None
     cost: Cost
     images: tuple[ImageFindings, ...]
@@ -108,7 +113,7 @@ class MethodFindings:
         """Return how many objects it found, and how large they are."""
         return Sizes.of(one.areas for one in self.images)
 
-    @property
+    @cached_property
     def accuracy(self) -> Summary | None:
         """Return how it fits the truth over all images, None without one."""
         evaluations = [one.evaluation for one in self.images if one.evaluation is not None]
@@ -128,6 +133,7 @@ class MethodFindings:
             "origin": record.get("components", {}).get("segmenter", {}).get(self.method.segmenter),
             "failed": self.failed,
             "errors": dict(self.errors),
+            "repeats_failed": list(self.repeats_failed),
             "facts": record.get("segmenter"),
             "cost": self.cost.facts(),
             "cells": self.cells,
@@ -157,6 +163,10 @@ class Findings:
     gates, thresholds, counts, correlations
         What the gates of the user are, where their markers are positive, the cells in each, and
         how the counts of the methods go together.
+    unread
+        Inputs that could not be read, and so by no method, and why.
+    lacking
+        Images without a marker that was asked for, by marker.
     """
 
     images: Mapping[str, tuple[int, int]]
@@ -167,11 +177,15 @@ class Findings:
     thresholds: Thresholds | None
     counts: Sequence[Mapping[str, Any]]
     correlations: Sequence[Correlation]
+    unread: Mapping[str, str] = attrs.field(factory=dict)
+    lacking: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
 
     def facts(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         return {
             "images": [{"name": name, "shape": list(shape)} for name, shape in self.images.items()],
+            "unread": dict(self.unread),
+            "lacking": {marker: list(names) for marker, names in self.lacking.items()},
             "methods": [method.facts() for method in self.methods],
             "agreement": [
                 {"methods": list(names), **found.facts()} for names, found in self.agreement.items()
@@ -219,8 +233,10 @@ def find(
                 ImageFindings(
                     image=finished[method],
                     evaluation=None if truth is None else Evaluation.of(truth, own, name),
-                    quality=measure_quality(own, stain),
-                    areas=np.bincount(own.ravel())[1:],
+                    quality=measure_quality(
+                        own if kind == "nuclei" else finished[method].labels(), stain
+                    ),
+                    areas=find_regions(own).areas,
                     alone=alone_facts(name, by_others) if by_others else [],
                 )
             )
@@ -236,6 +252,9 @@ def find(
                 method=one,
                 failed=_why_nothing(trials[one.name][0]),
                 errors=trials[one.name][0].errors,
+                repeats_failed=tuple(
+                    trial.failed for trial in trials[one.name][1:] if trial.failed is not None
+                ),
                 run=runs[one.name],
                 cost=Cost.of(trials[one.name]),
                 images=tuple(found.get(one.name, ())),
@@ -277,7 +296,9 @@ def _why_nothing(trial: Trial) -> str | None:
     """Return why a method did no image, None if it did one."""
     if trial.failed is not None or trial.megapixels:
         return trial.failed
-    return "it could do none of the images: " + "; ".join(trial.errors.values())
+    first, *others = trial.errors.values() or ["there was none that could be read"]
+    more = f" (and {len(others)} more)" if others else ""
+    return f"it could do none of the images: {first}{more}"
 
 
 def _by_others(method: str, pairs: Mapping[tuple[str, str], Pair]) -> list[Found]:

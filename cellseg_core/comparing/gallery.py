@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.comparing.agreement import Found, Pair, compare_pair
-from cellseg_core.comparing.crops import Crop, choose_crops
+from cellseg_core.comparing.crops import Crop, choose_crops, methods_by_image
 from cellseg_core.comparing.pictures import Line, Picture, bar_length, draw_crop
 from cellseg_core.comparing.shown import number
-from cellseg_core.label_files import read_label_file
-from cellseg_core.label_image import read_labels
+from cellseg_core.label_files import Kind, read_label_file
+from cellseg_core.label_image import LazyLabels
 from cellseg_core.regions import find_regions
 from cellseg_core.scaled import view
 from cellseg_core.tiling import Box
 
 if TYPE_CHECKING:
     from cellseg_core.comparing.comparison import Comparison
+    from cellseg_core.comparing.findings import ImageFindings
 
 __all__ = ["Shown", "ShownCrop", "gallery"]
 
@@ -53,32 +54,30 @@ class ShownCrop:
 def gallery(comparison: Comparison, crops: Sequence[Crop] | None = None) -> list[ShownCrop]:
     """Return every crop with its pictures, in the order of ``crops`` (:func:`choose_crops`)."""
     crops = choose_crops(comparison) if crops is None else crops
+    done = methods_by_image(comparison.findings)
     rows: dict[Crop, ShownCrop] = {}
     # Image by image, so that the label images of one image are in memory, and only once.
     for image in dict.fromkeys(crop.image for crop in crops):
         own = [crop for crop in crops if crop.image == image]
-        rows |= zip(own, _rows(comparison, image, own), strict=True)
+        rows |= zip(own, _rows(comparison, image, own, done[image]), strict=True)
     return [rows[crop] for crop in crops]
 
 
-def _rows(comparison: Comparison, image: str, crops: Sequence[Crop]) -> list[ShownCrop]:
-    """Return the rows of the crops of one image."""
-    findings, size = comparison.findings, comparison.images[image].pixel_size
-    done = {
-        one.method.name: found.image
-        for one in findings.methods
-        for found in one.images
-        if found.image.name == image
-    }
-    brightness = next(iter(done.values())).brightness
+def _rows(
+    comparison: Comparison, image: str, crops: Sequence[Crop], done: Mapping[str, ImageFindings]
+) -> list[ShownCrop]:
+    """Return the rows of the crops of one image, in which ``done`` is what the methods found."""
+    findings, kind = comparison.findings, comparison.record["kind"]
+    size = comparison.images[image].pixel_size
+    brightness = next(iter(done.values())).image.brightness
     scaled, _ = view(comparison.images[image], comparison.config.nuclear, (), brightness)
-    scenes = [_Scene(crop, scaled.read(*crop.box.slices)[0], size) for crop in crops]
+    scenes = [_Scene(crop, scaled.read(*crop.box.slices)[0], size, kind) for crop in crops]
     pictures = [[scene.shown("Image", "nuclear stain", [])] for scene in scenes]
     truth = _truth(comparison, image)
     if truth is not None:
         centroids = find_regions(truth).centroids
         for scene, row in zip(scenes, pictures, strict=True):
-            note = f"{np.count_nonzero(_inside(centroids, scene.crop.box)):,} nuclei"
+            note = f"{np.count_nonzero(_inside(centroids, scene.crop.box)):,} {kind}"
             row.append(scene.shown("Truth", note, [(truth[scene.crop.box.slices], "truth")]))
     for method in findings.methods:
         name = method.method.name
@@ -87,7 +86,9 @@ def _rows(comparison: Comparison, image: str, crops: Sequence[Crop]) -> list[Sho
             for row in pictures:
                 row.append(Shown(name, f"failed: {why}", "", None))
             continue
-        labels = done[name].labels(comparison.record["kind"])
+        # Not all of its pixels: what lies in the crops is all that is looked at, unless it is held
+        # against the truth.
+        labels = read_label_file(done[name].image.folder / f"{kind}.ome.tif")
         if truth is not None:
             pair = compare_pair(truth, labels, ("the truth", name))
             for scene, row in zip(scenes, pictures, strict=True):
@@ -108,11 +109,15 @@ def _rows(comparison: Comparison, image: str, crops: Sequence[Crop]) -> list[Sho
 
 @attrs.frozen(eq=False)
 class _Scene:
-    """A crop with its stain (Y, X) as it was taken, and the size of its pixels in um or None."""
+    """A crop with its stain (Y, X) as it was taken, and the size of its pixels in um or None.
+
+    ``kind`` is what is outlined.
+    """
 
     crop: Crop
     stain: NDArray[np.float32]
     pixel_size: float | None
+    kind: Kind
 
     @property
     def place(self) -> str:
@@ -135,20 +140,19 @@ class _Scene:
         return Shown(name, note, alt, draw_crop(self.stain, outlines, self.bar[0]))
 
 
-def _truth(comparison: Comparison, image: str) -> NDArray[np.integer[Any]] | None:
-    if image not in comparison.true_files:
-        return None
-    return read_labels(read_label_file(comparison.true_files[image]))
+def _truth(comparison: Comparison, image: str) -> LazyLabels | None:
+    path = comparison.true_files.get(image)
+    return None if path is None else read_label_file(path)
 
 
 def _against_truth(
     scene: _Scene,
     name: str,
-    labels: NDArray[np.integer[Any]],
-    truth: NDArray[np.integer[Any]],
+    labels: LazyLabels,
+    truth: LazyLabels,
     pair: Pair,
 ) -> Shown:
-    """Show which nuclei of a method match true ones, and which true ones none."""
+    """Show which objects of a method match true ones, and which true ones none."""
     box = scene.crop.box
     true, found = _inside(pair.first.centroids, box), _inside(pair.second.centroids, box)
     together = np.count_nonzero(true) + np.count_nonzero(found)
@@ -157,23 +161,23 @@ def _against_truth(
     f1 = number(matched / together if together else None, 2)
     missed, _ = _split(truth[box.slices], pair.first.ids[~pair.first.matched])
     same, other = _split(labels[box.slices], pair.second.ids[pair.second.matched])
-    note = f"{np.count_nonzero(found):,} nuclei, F1 {f1}"
+    note = f"{np.count_nonzero(found):,} {scene.kind}, F1 {f1}"
     return scene.shown(name, note, [(missed, "missed"), (same, "same"), (other, "other")])
 
 
 def _against_others(
-    scene: _Scene, name: str, labels: NDArray[np.integer[Any]], by_others: Sequence[Found]
+    scene: _Scene, name: str, labels: LazyLabels, by_others: Sequence[Found]
 ) -> Shown:
-    """Show which nuclei of a method another method has too; all, if there is no other."""
+    """Show which objects of a method another method has too; all, if there is no other."""
     box = scene.crop.box
     if not by_others:
         count = np.count_nonzero(_inside(find_regions(labels).centroids, box))
-        return scene.shown(name, f"{count:,} nuclei", [(labels[box.slices], "same")])
+        return scene.shown(name, f"{count:,} {scene.kind}", [(labels[box.slices], "same")])
     matched: NDArray[np.bool_] = np.logical_or.reduce([found.matched for found in by_others])
     inside = _inside(by_others[0].centroids, box)
     alone = np.count_nonzero(inside & ~matched)
     same, other = _split(labels[box.slices], by_others[0].ids[matched])
-    note = f"{np.count_nonzero(inside):,} nuclei, {alone:,} without a match"
+    note = f"{np.count_nonzero(inside):,} {scene.kind}, {alone:,} without a match"
     return scene.shown(name, note, [(same, "same"), (other, "other")])
 
 

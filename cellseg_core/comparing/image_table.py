@@ -7,6 +7,7 @@ import attrs
 from cellseg_core.comparing.agreement import Disagreement
 from cellseg_core.comparing.findings import Findings, ImageFindings
 from cellseg_core.comparing.shown import DASH, Cell, Column, Table, number, whole
+from cellseg_core.label_files import Kind
 
 __all__ = ["PerImage", "per_image"]
 
@@ -21,7 +22,7 @@ class PerImage:
     left_out: int
 
 
-def per_image(findings: Findings, limit: int = _SHOWN) -> PerImage:
+def per_image(findings: Findings, kind: Kind, limit: int = _SHOWN) -> PerImage:
     """Return the table of images; of more than ``limit`` the most disputed."""
     names = [one.method.name for one in findings.methods]
     found: dict[str, dict[str, ImageFindings]] = {
@@ -31,7 +32,7 @@ def per_image(findings: Findings, limit: int = _SHOWN) -> PerImage:
     truth = any(i.evaluation is not None for images in found.values() for i in images.values())
     disputed = {image: _disputed(findings, image) for image in findings.images}
     order = sorted(disputed, key=lambda image: (-(disputed[image] or 0), image))
-    kinds = ("nuclei", "mAP") if truth else ("nuclei",)
+    figures = (kind, "mAP") if truth else (kind,)
     table = Table(
         "Each image, the most disputed first.",
         "Image",
@@ -39,9 +40,9 @@ def per_image(findings: Findings, limit: int = _SHOWN) -> PerImage:
             Column("Size, px", "Width and height."),
             Column(
                 "Disputed",
-                "Share of the area of nuclei on which the methods do not agree.",
+                f"Share of the area of {kind} on which the methods do not agree.",
             ),
-            *(Column(f"{name}, {kind}") for kind in kinds for name in names),
+            *(Column(f"{name}, {figure}") for figure in figures for name in names),
         ),
         tuple(
             (
@@ -60,7 +61,7 @@ def per_image(findings: Findings, limit: int = _SHOWN) -> PerImage:
 
 
 def _disputed(findings: Findings, image: str) -> float | None:
-    """Return the share of the area of nuclei that the methods dispute; None without two of them."""
+    """Return the share of the area of objects that methods dispute; None without two methods."""
     pairs = list(findings.pairs.get(image, {}).values())
     if not pairs:
         return None

@@ -10,18 +10,20 @@ import attrs
 
 from cellseg_core.config import RunConfig, parse_setting
 from cellseg_core.errors import ConfigurationError
+from cellseg_core.naming import safe_name
 
 __all__ = ["Method", "parse_methods"]
 
-_NAME = re.compile(r"[^\W_][\w.+-]{0,39}")  # a folder's name on every system
+_NAME = re.compile(r"[^\W_][\w.+-]{0,39}")
 _FORM = "--method takes NAME=SEGMENTER[,OPTION=VALUE...], for example sam=cellpose,weights=cpsam"
 
 
 def _is_name(_: object, __: object, value: str) -> None:
-    if not _NAME.fullmatch(value) or value.endswith("."):
+    if not _NAME.fullmatch(value) or safe_name(value) != value:
         raise ConfigurationError(
             f"a method's name has up to 40 letters, digits, dots, dashes and underscores, and "
-            f"begins with a letter or digit; got {value!r}. {_FORM}."
+            f"begins with a letter or digit (and none is called like a device: con, nul); got "
+            f"{value!r}. {_FORM}."
         )
 
 

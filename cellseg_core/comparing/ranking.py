@@ -9,9 +9,24 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.comparing.method import Method
+from cellseg_core.config import RunConfig
 from cellseg_core.metrics import Evaluation, Summary, draws, resampled_figures
+from cellseg_core.pipeline import DEFAULT_SEGMENTER
 
-__all__ = ["ACCURACY", "AccuracyFigure", "Mark", "Scores", "best_of", "rank"]
+__all__ = [
+    "ACCURACY",
+    "FEW_IMAGES",
+    "AccuracyFigure",
+    "Mark",
+    "Scores",
+    "best_of",
+    "default_methods",
+    "rank",
+]
+
+FEW_IMAGES = 10
+"""With fewer images than about this, intervals from draws of the images are too narrow."""
 
 Better = Literal["higher", "lower", "one", "neither"]
 Mark = Literal["", "best", "close"]
@@ -27,7 +42,7 @@ class AccuracyFigure:
     name
         In :attr:`~cellseg_core.metrics.Summary.figures`, or a total of the summary.
     title, meaning
-        For readers.
+        For readers; the meaning has ``{one}`` and ``{many}`` for nucleus and nuclei.
     better
         What is better: ``"one"`` is near 1.
     digits
@@ -50,18 +65,18 @@ ACCURACY = (
     AccuracyFigure(
         "mean_ap",
         "mAP",
-        "Mean of AP over the IoU thresholds 0.50, 0.55 ... 0.95: finding nuclei and drawing them "
+        "Mean of AP over the IoU thresholds 0.50, 0.55 ... 0.95: finding {many} and drawing them "
         "exactly, in one number.",
     ),
     AccuracyFigure(
         "ap_50",
         "AP50",
-        "Matches / (matches + true nuclei without one + found nuclei without one), a match being "
-        "two nuclei whose IoU is over 0.5.",
+        "Matches / (matches + true {many} without one + found {many} without one), a match being "
+        "two {many} whose IoU is over 0.5.",
     ),
     AccuracyFigure("ap_75", "AP75", "The same with an IoU over 0.75: outlines must fit closely."),
-    AccuracyFigure("precision_50", "Precision 50", "Share of the nuclei found that are true."),
-    AccuracyFigure("recall_50", "Recall 50", "Share of the true nuclei that are found."),
+    AccuracyFigure("precision_50", "Precision 50", "Share of the {many} found that are true."),
+    AccuracyFigure("recall_50", "Recall 50", "Share of the true {many} that are found."),
     AccuracyFigure("f1_50", "F1 50", "Harmonic mean of precision and recall at IoU 0.5."),
     AccuracyFigure(
         "panoptic_quality", "PQ", "Panoptic quality: F1 at IoU 0.5 times the mean IoU of matches."
@@ -69,8 +84,8 @@ ACCURACY = (
     AccuracyFigure(
         "aggregated_jaccard",
         "AJI",
-        "Aggregated Jaccard index: pixels that true nuclei and their best partners share, of all "
-        "pixels of both and of nuclei without a partner.",
+        "Aggregated Jaccard index: pixels that true {many} and their best partners share, of all "
+        "pixels of both and of {many} without a partner.",
     ),
     AccuracyFigure(
         "boundary_f1",
@@ -78,23 +93,23 @@ ACCURACY = (
         "Harmonic mean of two shares: found outlines with a true one within the tolerance, and "
         "true outlines with a found one.",
     ),
-    AccuracyFigure("splits", "Splits", "True nuclei cut into two or more.", "lower", 0),
-    AccuracyFigure("merges", "Merges", "Found nuclei that join two or more true ones.", "lower", 0),
+    AccuracyFigure("splits", "Splits", "True {many} cut into two or more.", "lower", 0),
+    AccuracyFigure("merges", "Merges", "Found {many} that join two or more true ones.", "lower", 0),
     AccuracyFigure(
         "missed",
         "Missed",
-        "True nuclei without a match that are neither split nor merged.",
+        "True {many} without a match that are neither split nor merged.",
         "lower",
         0,
     ),
     AccuracyFigure(
         "invented",
         "Invented",
-        "Found nuclei without a match that are neither a merge nor a part of a split.",
+        "Found {many} without a match that are neither a merge nor a part of a split.",
         "lower",
         0,
     ),
-    AccuracyFigure("count_ratio", "Count ratio", "Nuclei found / true nuclei; 1 is right.", "one"),
+    AccuracyFigure("count_ratio", "Count ratio", "Found / true {many}; 1 is right.", "one"),
 )
 """The columns of the table of accuracy."""
 
@@ -143,17 +158,34 @@ def best_of(
     return [name for name, value in known.items() if value == top]
 
 
-def rank(scores: Mapping[str, Scores], *, pooled: bool = False) -> dict[str, dict[str, Mark]]:
+def default_methods(methods: Sequence[Method], config: RunConfig) -> list[str]:
+    """Return the methods that are the default segmenter as it comes: without any option of its own.
+
+    ``config`` has the settings that all methods share.
+
+    >>> methods = [Method.of("maskrcnn"), Method.parse("fine=maskrcnn,quality=high")]
+    >>> default_methods(methods, RunConfig())
+    ['maskrcnn']
+    """
+    if config.set.get(DEFAULT_SEGMENTER):
+        return []
+    return [one.name for one in methods if one.segmenter == DEFAULT_SEGMENTER and not one.options]
+
+
+def rank(
+    scores: Mapping[str, Scores], images: int, *, pooled: bool = False
+) -> dict[str, dict[str, Mark]]:
     """Return the marks of each method by figure of :data:`ACCURACY`: ``marks[figure][method]``.
 
-    A method that did not do all images has no mark, since the ones it left out may be hard ones.
-    A method is close to the best if the 95 % interval of their difference holds 0: both are
-    evaluated on the same draws of images (see :func:`~cellseg_core.metrics.draws`), so that what
-    makes images easy or hard for both falls out. With one image nothing is close.
+    A method that did not do all ``images`` of the comparison has no mark, since the ones it left
+    out may be hard ones. A method is close to the best if the 95 % interval of their difference
+    holds 0: both are evaluated on the same draws of images (see
+    :func:`~cellseg_core.metrics.draws`), so that what makes images easy or hard for both falls out.
+    With one image nothing is close.
     """
-    every = max((len(one.evaluations) for one in scores.values()), default=0)
-    whole = {name: one for name, one in scores.items() if len(one.evaluations) == every}
-    drawn = {name: _drawn(one, pooled=pooled) for name, one in whole.items()} if every > 1 else {}
+    whole = {name: one for name, one in scores.items() if len(one.evaluations) == images}
+    assert len({tuple(one.names) for one in whole.values()}) <= 1, "images in one order"
+    drawn = {name: _drawn(one, pooled=pooled) for name, one in whole.items()} if images > 1 else {}
     marks: dict[str, dict[str, Mark]] = {}
     for figure in ACCURACY:
         values = {name: one.value(figure, pooled=pooled) for name, one in whole.items()}
@@ -163,7 +195,7 @@ def rank(scores: Mapping[str, Scores], *, pooled: bool = False) -> dict[str, dic
             continue
         top = _goodness(drawn[best[0]][figure.name], figure.better)
         for name, value in values.items():
-            if name in best or value is None or whole[name].names != whole[best[0]].names:
+            if name in best or value is None:
                 continue
             behind = top - _goodness(drawn[name][figure.name], figure.better)
             behind = behind[np.isfinite(behind)]

@@ -8,25 +8,42 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cellseg_core.comparing.shown import DASH, Cell, Column, Table, number
+from cellseg_core.comparing.shown import DASH, Cell, Column, Table, listed, number
 
 if TYPE_CHECKING:
     from cellseg_core.comparing.comparison import Comparison
-    from cellseg_core.comparing.findings import MethodFindings
+    from cellseg_core.comparing.findings import Findings, MethodFindings
 
 __all__ = ["Failure", "Head", "head"]
 
-_NAMED = 12  # names in one sentence
+_DETAILS = 10  # images of one failure
 _SET_ASIDE = ("segmenter", "features", "write")
 _PACKAGES = ("numpy", "scipy", "scikit-image", "keras", "tensorflow", "torch", "jax", "numba")
 
 
 @attrs.frozen
 class Failure:
-    """What went wrong with a method: a sentence, and what with each image."""
+    """What went wrong: a sentence, and what with each image, of many with the first.
+
+    Attributes
+    ----------
+    said
+        The sentence.
+    details
+        Names of images, inputs or runs, and why.
+    more
+        How many others there are.
+    """
 
     said: str
     details: tuple[tuple[str, str], ...] = ()
+    more: int = 0
+
+    @classmethod
+    def of(cls, said: str, details: Iterable[tuple[str, str]]) -> Failure:
+        """Return the failure with the first of its details."""
+        every = tuple(details)
+        return cls(said, every[:_DETAILS], max(0, len(every) - _DETAILS))
 
 
 @attrs.frozen
@@ -62,25 +79,41 @@ def head(comparison: Comparison) -> Head:
     where = images[0] if len(images) == 1 else f"{len(images):,} images"
     settings = {k: v for k, v in record["settings"].items() if k not in _SET_ASIDE}
     return Head(
-        title=f"{_listed(names)} on {where}",
-        failures=tuple(_failures(found.methods, len(images))),
+        title=f"{listed(names)} on {where}",
+        failures=tuple(_failures(found, record["repeats"])),
         facts=tuple(_facts(comparison)),
         settings=tuple((name.replace("_", " "), _value(value)) for name, value in settings.items()),
         methods=_methods(found.methods),
     )
 
 
-def _failures(methods: Sequence[MethodFindings], images: int) -> Iterable[Failure]:
-    for one in methods:
-        name = one.method.name
-        errors = tuple(one.errors.items())
+def _failures(found: Findings, repeats: int) -> Iterable[Failure]:
+    images = len(found.images)
+    if len(found.unread) == 1:
+        ((path, why),) = found.unread.items()
+        reason = why if path in why else f"{path}: {why}"
+        yield Failure(f"1 input could not be read, by any method: {reason}")
+    elif found.unread:
+        yield Failure.of(
+            f"{len(found.unread):,} inputs could not be read, by any method.", found.unread.items()
+        )
+    for one in found.methods:
+        name, errors = one.method.name, one.errors
         if one.failed is not None:
-            yield Failure(f"{name} failed, and is not in what follows: {one.failed}", errors)
+            yield Failure.of(
+                f"{name} failed, and is not in what follows: {one.failed}", errors.items()
+            )
         elif errors:
-            yield Failure(
+            yield Failure.of(
                 f"{name} could not do {len(errors):,} of the {images:,} images. Its figures are "
                 "of the others, so they do not compare with those of methods that did all.",
-                errors,
+                errors.items(),
+            )
+        if one.repeats_failed:
+            yield Failure.of(
+                f"{len(one.repeats_failed):,} of the {repeats:,} runs of {name} failed. Its time "
+                "and memory are of the others.",
+                ((f"Failed run {n}", why) for n, why in enumerate(one.repeats_failed, 1)),
             )
 
 
@@ -89,21 +122,21 @@ def _facts(comparison: Comparison) -> Iterable[tuple[str, str]]:
     shapes = found.images
     size = sum(height * width for height, width in shapes.values()) / 1e6
     many = f"{len(shapes):,}: " if len(shapes) > 1 else ""
-    yield "Images", f"{many}{_listed(list(shapes))} ({number(size, 2)} megapixels)"
-    yield "From", _listed(record["inputs"])
+    yield "Images", f"{many}{listed(list(shapes))} ({number(size, 2)} megapixels)"
+    yield "From", listed(record["inputs"])
     yield "Truth", record["truth"] or "none: nothing here says which method is right"
     decided = [image.image.facts["decided"] for one in found.methods for image in one.images]
     channels = list(dict.fromkeys(" + ".join(one["nuclear"]) for one in decided))
     if channels:
-        yield "Nuclear channels", _listed(channels)
+        yield "Nuclear channels", listed(channels)
     membrane = list(
         dict.fromkeys(" + ".join(one["membrane"]) for one in decided if one["membrane"])
     )
     if membrane:
-        yield "Membrane channels", _listed(membrane)
+        yield "Membrane channels", listed(membrane)
     sizes = sorted({image.pixel_size or 0 for image in comparison.images.values()})
     known = [f"{one:g} \u00b5m" if one else "not known" for one in sizes]
-    yield "Pixel size", _listed(known)
+    yield "Pixel size", listed(known)
     yield "Shared settings", _shared(record["settings"])
     what = "nuclei" if record["kind"] == "nuclei" else "cells, as they were grown from nuclei"
     yield "What is compared", what
@@ -188,10 +221,3 @@ def _value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = list(names[:_NAMED])
-    if len(names) > _NAMED:
-        return f"{', '.join(shown)} and {len(names) - _NAMED:,} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)

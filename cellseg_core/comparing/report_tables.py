@@ -16,12 +16,14 @@ from cellseg_core.comparing.shown import (
     DASH,
     Cell,
     Column,
+    ImagesDone,
     Table,
     number,
     share,
     spread,
     whole,
 )
+from cellseg_core.label_files import Kind
 
 __all__ = [
     "Alone",
@@ -36,27 +38,31 @@ __all__ = [
 _LISTED = 20
 
 
-def cost_table(methods: Sequence[MethodFindings]) -> Table:
+def cost_table(findings: Findings) -> Table:
     """Return start-up, time and memory of every method."""
+    done = ImagesDone.of(findings)
     return Table(
         "What each method costs; the range is over the runs where there were several.",
         "Method",
         (
             Column(
                 "Start-up, s",
-                "Until a fresh process has segmented a first small tile: imports, loading the "
-                "network, compilation.",
+                "Until a fresh process has done a first small image: imports, loading the network, "
+                "compilation.",
             ),
             Column("Segmenter, s per megapixel", "Time in the segmenter itself, after that."),
             Column(
                 "All, s per megapixel",
                 "Reading, stitching, measuring and writing with it; start-up comes on top.",
             ),
-            Column("Most memory, GB", "Resident memory of the process and what it started."),
+            Column(
+                "Most memory, GB",
+                "Resident memory of the process and what it started; a GB is 1,000,000,000 bytes.",
+            ),
         ),
         tuple(
             (
-                one.method.name,
+                done.head(one.method.name),
                 (
                     spread(one.cost.startup),
                     spread(one.cost.segment),
@@ -64,19 +70,23 @@ def cost_table(methods: Sequence[MethodFindings]) -> Table:
                     spread(one.cost.peak, 1e-9),
                 ),
             )
-            for one in methods
+            for one in findings.methods
         ),
     )
 
 
-def quality_table(methods: Sequence[MethodFindings]) -> Table:
-    """Return how well the nuclei of every method fit the stain, the best of each figure marked."""
+def quality_table(findings: Findings) -> Table:
+    """Return how well the nuclei of every method fit the stain, the best of each figure marked.
+
+    A method that did not do all images has no mark, since the ones it left out may be hard ones.
+    """
+    done = ImagesDone.of(findings)
     means: dict[str, Mapping[str, float | None]] = {
-        one.method.name: one.quality if one.images else {} for one in methods
+        one.method.name: one.quality if one.images else {} for one in findings.methods
     }
     marked = {
         figure.name: best_of(
-            {name: found.get(figure.name) for name, found in means.items()},
+            {n: found.get(figure.name) for n, found in means.items() if n not in done.partial},
             "higher" if figure.better == "higher" else "neither",
         )
         for figure in FIGURES
@@ -89,7 +99,7 @@ def quality_table(methods: Sequence[MethodFindings]) -> Table:
         ),
         tuple(
             (
-                name,
+                done.head(name),
                 tuple(
                     Cell(
                         number(found.get(figure.name)),
@@ -103,8 +113,9 @@ def quality_table(methods: Sequence[MethodFindings]) -> Table:
     )
 
 
-def agreement_matrix(findings: Findings) -> Table:
+def agreement_matrix(findings: Findings, kind: Kind) -> Table:
     """Return the F1 of every two methods, each cell shaded by it."""
+    done = ImagesDone.of(findings)
     names = list(dict.fromkeys(name for both in findings.agreement for name in both))
     both_ways = {
         pair: found
@@ -112,11 +123,14 @@ def agreement_matrix(findings: Findings) -> Table:
         for pair in ((one, other), (other, one))
     }
     return Table(
-        "Agreement of every two methods: F1 of nuclei matched at IoU over 0.5, from 0 (none in "
+        f"Agreement of every two methods: F1 of {kind} matched at IoU over 0.5, from 0 (none in "
         "common) to 1 (all). Darker is more.",
         "Method",
-        tuple(map(Column, names)),
-        tuple((row, tuple(_agreed(both_ways.get((row, name))) for name in names)) for row in names),
+        tuple(Column(done.head(name)) for name in names),
+        tuple(
+            (done.head(row), tuple(_agreed(both_ways.get((row, name))) for name in names))
+            for row in names
+        ),
     )
 
 
@@ -126,24 +140,25 @@ def _agreed(found: Agreement | None) -> Cell:
     return Cell(number(found.f1, 2), weight=found.f1)
 
 
-def agreement_table(findings: Findings) -> Table:
+def agreement_table(findings: Findings, kind: Kind) -> Table:
     """Return the figures behind the matrix."""
+    done, some = ImagesDone.of(findings), kind.capitalize()
     return Table(
-        "Nuclei of every two methods, over all images. What is neither matched nor alone is drawn "
-        "otherwise: joined, cut, or of another size.",
+        f"{some} of every two methods, over all images that both did. What is neither matched nor "
+        "alone is drawn otherwise: joined, cut, or of another size.",
         "Methods",
         (
-            Column("F1", "Matched nuclei as a share of all."),
-            Column("Mean IoU", "Of matched nuclei: how alike their outlines are."),
-            Column("Matched", "Pairs of nuclei with an IoU over 0.5."),
-            Column("Only first", "Nuclei of the first in whose place the second has nothing."),
-            Column("Only second", "Nuclei of the second in whose place the first has nothing."),
-            Column("Otherwise, first", "Nuclei of the first that the second draws otherwise."),
-            Column("Otherwise, second", "Nuclei of the second that the first draws otherwise."),
+            Column("F1", f"Matched {kind} as a share of all."),
+            Column("Mean IoU", f"Of matched {kind}: how alike their outlines are."),
+            Column("Matched", f"Pairs of {kind} with an IoU over 0.5."),
+            Column("Only first", f"{some} of the first in whose place the second has nothing."),
+            Column("Only second", f"{some} of the second in whose place the first has nothing."),
+            Column("Otherwise, first", f"{some} of the first that the second draws otherwise."),
+            Column("Otherwise, second", f"{some} of the second that the first draws otherwise."),
         ),
         tuple(
             (
-                f"{first} and {second}",
+                f"{done.head(first)} and {done.head(second)}",
                 (
                     Cell(number(found.f1)),
                     Cell(number(found.mean_iou)),
@@ -159,23 +174,30 @@ def agreement_table(findings: Findings) -> Table:
     )
 
 
-def found_table(methods: Sequence[MethodFindings], pixel_size: float | None) -> Table:
-    """Return how many nuclei every method finds, how large they are, and how many it has alone.
+def found_table(findings: Findings, kind: Kind, pixel_size: float | None) -> Table:
+    """Return how many objects every method finds, how large they are, and how many it has alone.
 
     ``pixel_size`` is that of all images in um, None if they have several or it is not known.
     """
+    methods, done = findings.methods, ImagesDone.of(findings)
     several = sum(bool(one.images) for one in methods) > 1
     return Table(
-        "Nuclei of each method in all images.",
+        f"{kind.capitalize()} of each method in all images that it did.",
         "Method",
         (
-            Column("Nuclei"),
+            Column(kind.capitalize()),
             Column("Median area, px", "With the quartiles."),
             Column("Median diameter", "Of the circle with the median area."),
-            Column("Only this method", "Nuclei in whose place no other method has anything."),
+            Column(
+                "Only this method",
+                f"{kind.capitalize()} in whose place no other method has anything.",
+            ),
             Column("Images", "That the method did."),
         ),
-        tuple((one.method.name, _sizes(one, pixel_size, several=several)) for one in methods),
+        tuple(
+            (done.head(one.method.name), _sizes(one, pixel_size, several=several))
+            for one in methods
+        ),
     )
 
 
@@ -206,7 +228,7 @@ def _diameter(area: float | None, pixel_size: float | None) -> str:
 
 @attrs.frozen
 class Alone:
-    """The nuclei that one method finds alone: how many in each image, and the largest ones."""
+    """What one method finds alone: how many in each image, and the largest ones."""
 
     method: str
     count: int
@@ -221,9 +243,9 @@ class Alone:
 
 
 def alone_listed(methods: Sequence[MethodFindings], limit: int = _LISTED) -> list[Alone]:
-    """Return where the nuclei are that one method finds alone; methods without any are left out.
+    """Return where the objects are that one method finds alone; methods without any are left out.
 
-    Of each, up to ``limit`` images and nuclei: those with the most, and the largest. A large one
+    Of each, up to ``limit`` images and objects: those with the most, and the largest. A large one
     is more likely a nucleus, or a mistake worth seeing, than a speck.
     """
     listed = []

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from cellseg_core.comparing.cost import Spread
 from cellseg_core.comparing.ranking import Mark
 
-__all__ = ["DASH", "Cell", "Column", "Table", "interval", "number", "share", "spread", "whole"]
+if TYPE_CHECKING:
+    from cellseg_core.comparing.findings import Findings
+    from cellseg_core.label_files import Kind
+
+__all__ = [
+    "DASH",
+    "Cell",
+    "Column",
+    "ImagesDone",
+    "Table",
+    "interval",
+    "listed",
+    "number",
+    "share",
+    "spread",
+    "whole",
+    "worded",
+]
 
 DASH = "\u2013"
 """What stands for a figure that is not known."""
+
+_NAMED = 10  # names in one sentence
 
 
 @attrs.frozen
@@ -59,6 +80,66 @@ class Table:
 
     def __attrs_post_init__(self) -> None:
         assert all(len(cells) == len(self.columns) for _, cells in self.rows)
+
+
+@attrs.frozen
+class ImagesDone:
+    r"""Which methods did only some of the images, so that their figures are of other images.
+
+    Attributes
+    ----------
+    images
+        How many there are.
+    partial
+        How many each of these methods did. One that did none is not among them: it has no figures.
+
+    >>> done = ImagesDone(12, {"b": 11})
+    >>> done.head("a"), done.head("b"), done.legend("b")
+    ('a', 'b\xa0†', 'b (11 of 12 images)')
+    """
+
+    images: int
+    partial: Mapping[str, int] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, findings: Findings) -> ImagesDone:
+        """Return what the methods of a comparison did."""
+        images = len(findings.images)
+        done = {one.method.name: len(one.images) for one in findings.methods}
+        return cls(images, {name: count for name, count in done.items() if 0 < count < images})
+
+    def note(self, name: str) -> str:
+        """Return how many images a method did; empty if it did all."""
+        return f"{self.partial[name]:,} of {self.images:,} images" if name in self.partial else ""
+
+    def head(self, name: str) -> str:
+        """Return how a table calls a method: with a dagger if it did not do all images."""
+        return f"{name}\u00a0\u2020" if name in self.partial else name
+
+    def legend(self, name: str) -> str:
+        """Return how a chart calls a method."""
+        return f"{name} ({self.note(name)})" if name in self.partial else name
+
+
+def worded(text: str, kind: Kind) -> str:
+    """Return a text of ours with the words for what is compared: ``{one}`` and ``{many}``.
+
+    >>> worded("True {many}, each {one} once.", "cells")
+    'True cells, each cell once.'
+    """
+    return text.format(one="nucleus" if kind == "nuclei" else "cell", many=kind)
+
+
+def listed(names: Sequence[str], limit: int = _NAMED) -> str:
+    """Return names as a sentence has them, of more than ``limit`` the first.
+
+    >>> listed(["a", "b", "c"]), listed("abcdefghijklm")
+    ('a, b and c', 'a, b, c, d, e, f, g, h, i, j and 3 more')
+    """
+    shown = list(names[:limit])
+    if len(names) > limit:
+        return f"{', '.join(shown)} and {len(names) - limit:,} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
 def number(value: float | None, digits: int = 3) -> str:

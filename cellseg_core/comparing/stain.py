@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cellseg_core.config import RunConfig
 from cellseg_core.diameter import is_bright_field
 from cellseg_core.image import Image
-from cellseg_core.normalize import Brightness
+from cellseg_core.normalize import Brightness, row_bands
 from cellseg_core.scaled import view
 
 __all__ = ["nuclear_stain"]
@@ -25,7 +25,9 @@ def nuclear_stain(image: Image, config: RunConfig, brightness: Brightness) -> ND
         If the image cannot be read.
     """
     scaled, _ = view(image, config.nuclear, (), brightness)
-    plane: NDArray[np.float32] = scaled.read()[0]
+    plane = np.empty(scaled.shape, np.float32)
+    for rows in row_bands(scaled.shape):
+        plane[rows] = scaled.read(rows)[0]
     if is_bright_field(scaled.sample()[0]):
         np.subtract(1, plane, out=plane)
     return plane

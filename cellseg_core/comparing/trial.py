@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import queue
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import attrs
 
@@ -19,7 +21,8 @@ from cellseg_core.reporting import Reporter
 
 __all__ = ["Trial", "run_trial"]
 
-_PATIENCE = 10.0  # s that a process has to end when it is asked to
+_PATIENCE = 10.0  # s that a process has to end, by itself or when it is asked to
+_TICK = 0.5  # s
 _SHOWN = 600  # characters of what a process left on standard error
 
 
@@ -34,8 +37,8 @@ class Trial:
     errors
         Images that could not be done, and why.
     startup
-        Seconds from the start of the process to the first segmented tile, a small simulated one:
-        imports, loading the network, compilation. None if it cannot do that tile.
+        Seconds from the start of the process until a first small simulated image is done: imports,
+        loading the network, compilation. None if it cannot do that image.
     segment
         Seconds spent in the segmenter on the images that were done, after that.
     seconds
@@ -64,8 +67,9 @@ def run_trial(
     Whatever goes wrong there, a crash of the process included, is in what is returned.
     """
     plan = {
-        "inputs": [str(path.resolve()) for path in inputs],
-        "out": str(out.resolve()),
+        # Not resolved: an image is named after the link that leads to it.
+        "inputs": [str(path.absolute()) for path in inputs],
+        "out": str(out.absolute()),
         "settings": json.loads(json.dumps(attrs.asdict(config), default=str)),
         "fresh": fresh,
         "started": time.time(),
@@ -82,9 +86,9 @@ def run_trial(
         try:
             with MemoryWatch(process.pid) as memory:
                 last = _listen(process, plan, reporter)
-                status = process.wait()
+            status = _end(process, _PATIENCE)
         finally:
-            _end(process)
+            _end(process, 0)
         if last is None:
             stderr.seek(0)
             said = stderr.read().decode("utf-8", errors="replace").strip()
@@ -113,25 +117,39 @@ def _listen(
             json.dump(plan, stdin)
     except BrokenPipeError:
         return None  # it ended before it began; its status tells
-    for line in process.stdout:
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True).start()
+    while True:
+        over = process.poll() is not None
+        try:
+            line = lines.get(timeout=_TICK)
+        except queue.Empty:
+            # What it has started may hold the pipe open for as long as it likes.
+            if over:
+                return None
+            continue
         kind, *told = json.loads(line)
         if kind in ("result", "failed"):
             return kind, told[0]
         getattr(reporter, kind)(*told)
-    return None
 
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Make sure that the process is over."""
-    if process.poll() is None:
-        process.terminate()
+def _pass_on(stream: IO[str], lines: queue.SimpleQueue[str]) -> None:
+    """Hand on the lines of a stream until everybody who could write to it is gone."""
+    with stream:
+        for line in stream:
+            lines.put(line)
+
+
+def _end(process: subprocess.Popen[str], patience: float) -> int:
+    """Return the status of the process, which is ended if it does not end by itself."""
+    for last_resort in (process.terminate, process.kill):
         try:
-            process.wait(_PATIENCE)
+            return process.wait(patience)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+            last_resort()
+            patience = _PATIENCE
+    return process.wait()
 
 
 def _crash(status: int, said: str) -> str:

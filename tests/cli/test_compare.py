@@ -71,7 +71,7 @@ def test_with_truth_accuracy_is_measured(cellseg, write_image, tmp_path) -> None
     (truth / "1.png").unlink()
     lacking = cellseg(*command, "--truth", truth)
     assert lacking.status == 1
-    assert "no label image for 1." in lacking.err
+    assert "no label image for 1; for '1', " in lacking.err
 
 
 def test_markers_gates_and_double_positives(cellseg, write_image, tmp_path) -> None:
@@ -97,8 +97,9 @@ def test_markers_gates_and_double_positives(cellseg, write_image, tmp_path) -> N
         (("--segmenters", "watershad"), "did you mean 'watershed'", 2),
         ((), "there is nothing to compare", 2),
         (("--segmenters", "watershed,watershed"), "two methods are called 'watershed'", 2),
-        (("--segmenter", "watershed"), "name what is compared with --segmenters", 2),
-        (("--segmenters", "watershed", "--write", "fcs"), "--write has no place", 2),
+        (("--segmenter", "watershed"), "No such option '--segmenter'", 2),
+        (("--segmenters", "watershed", "--write", "fcs"), "No such option '--write'", 2),
+        (("--method", "nul=watershed"), "called like a device", 2),
         (("--segmenters", "watershed", "--repeats", "0"), "--repeats is a whole number", 2),
         (("--segmenters", "watershed", "--exclusive", "CD3"), "two names with a comma", 2),
         (("--segmenters", "watershed", "--exclusive", "CD3,CD21"), "CD21", 1),
@@ -116,18 +117,133 @@ def test_what_makes_no_sense_is_refused_before_any_work(
     assert not (tmp_path / "out" / "runs").exists()
 
 
-def test_an_image_that_fails_is_named_and_the_others_are_compared(
+def test_an_input_that_nobody_can_read_is_named_once_and_the_others_are_compared(
     cellseg, write_image, tmp_path
 ) -> None:
     images, out = tmp_path / "images", tmp_path / "out"
     write_image("images/good.ome.tif", ("DAPI",))
     (images / "bad.tif").write_bytes(b"II*\0")
-    done = cellseg("compare", images, "-o", out, "--segmenters", "watershed", *D)
+    done = cellseg("compare", images, "-o", out, "--segmenters", "watershed", *FINE, *D)
     assert done.status == 1
-    assert "bad.tif" in done.err
+    assert done.err.count("bad.tif") == 1
+    found = read(out)
+    assert list(found["unread"]) == [str(images / "bad.tif")]
+    assert [method["errors"] for method in found["methods"]] == [{}, {}]
+    assert [image["name"] for image in found["methods"][0]["images"]] == ["good"]
+
+
+def test_an_image_is_called_as_the_link_that_leads_to_it(cellseg, write_image, tmp_path) -> None:
+    """Two links that are swapped must not have each other's nuclei."""
+    write_image("files/A.ome.tif", ("DAPI",), shape=(60, 80))
+    write_image("files/B.ome.tif", ("DAPI",), shape=(76, 80))
+    links = [tmp_path / "A.ome.tif", tmp_path / "B.ome.tif"]
+    links[0].symlink_to(tmp_path / "files" / "B.ome.tif")
+    links[1].symlink_to(tmp_path / "files" / "A.ome.tif")
+    out = tmp_path / "out"
+    done = cellseg("compare", *links, "-o", out, "--segmenters", "watershed", *D)
+    assert done.status == 0, done.err
+    found = read(out)
+    assert found["images"] == [
+        {"name": "A", "shape": [76, 80]},
+        {"name": "B", "shape": [60, 80]},
+    ]
+    (watershed,) = found["methods"]
+    assert [(image["name"], image["cells"]) for image in watershed["images"]] == [
+        ("A", 16),
+        ("B", 12),
+    ]
+    assert min(image["quality"]["explained"] for image in watershed["images"]) > 0.8
+
+
+def test_a_wrong_truth_is_told_before_any_work(cellseg, write_image, tmp_path) -> None:
+    images, truth, out = tmp_path / "images", tmp_path / "truth", tmp_path / "out"
+    truth.mkdir()
+    labels = np.zeros((60, 80), np.uint16)
+    labels[10:20, 10:20] = 1
+    labels[30:40, 30:40] = 2
+    wrong = {
+        "binary": 255 * (labels > 0).astype(np.uint8),
+        "larger": np.pad(labels, ((0, 3), (0, 0))),
+        "picture": np.random.default_rng(0).integers(1, 250, (60, 80)).astype(np.uint8),
+        "slide _1": labels,
+    }
+    for name, plane in wrong.items():
+        write_image(f"images/{name.replace('_', '#')}.ome.tif", ("DAPI",))
+        Picture.fromarray(plane).save(truth / f"{name.replace('_', '#')}.png")
+    command = ("compare", images, "-o", out, "--segmenters", "watershed", *D, "--truth")
+    done = cellseg(*command, truth)
+    assert done.status == 1
+    for told in ("is a binary mask", "has 63 x 80 px, and its image larger", "is an image and no"):
+        assert told in done.err
+    assert "slide" not in done.err
+    assert not (out / "runs").exists()
+
+
+def test_images_without_a_marker_are_told_and_left_out(cellseg, write_image, tmp_path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    write_image("images/A.ome.tif", ("DAPI", "CD3", "CD20"))
+    write_image("images/B.ome.tif", ("DAPI", "CD3"))
+    done = cellseg(
+        *("compare", images, "-o", out, "--nuclear", "DAPI", "--segmenters", "watershed", *D),
+        *("--exclusive", "CD3,CD20"),
+    )
+    assert done.status == 0, done.err
+    assert "CD20 is not in B" in done.err
+    found = read(out)
+    assert found["lacking"] == {"CD20": ["B"]}
+    assert found["methods"][0]["double_positives"][0]["cells"] == 12
+
+
+def test_a_comparison_that_stops_leaves_no_report_of_an_earlier_one(
+    cellseg, write_image, tmp_path, monkeypatch
+) -> None:
+    out = tmp_path / "out"
+    command = ("compare", write_image(), "-o", out, "--segmenters", "watershed", *D)
+    cellseg(*command)
+    names = {"comparison.json", "methods.csv", "images.csv", "agreement.csv", "report.html"}
+    assert names <= {path.name for path in out.iterdir()}
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cellseg_core.comparing.comparison.run_trial", stop)
+    assert cellseg(*command, "--expand", 3).status == 130
+    assert names.isdisjoint(path.name for path in out.iterdir())
+
+
+def test_a_repeat_that_fails_is_told(cellseg, write_image, tmp_path, monkeypatch) -> None:
+    from cellseg_core.comparing import comparison
+
+    real, calls = comparison.run_trial, []
+
+    def second_fails(*args: object, **kwargs: object) -> object:
+        calls.append(args)
+        return comparison.Trial(failed="killed") if len(calls) == 2 else real(*args, **kwargs)
+
+    monkeypatch.setattr(comparison, "run_trial", second_fails)
+    out = tmp_path / "out"
+    done = cellseg(
+        *("compare", write_image(), "-o", out, "--segmenters", "watershed", *D, "--repeats", 3)
+    )
+    assert done.status == 1
     (method,) = read(out)["methods"]
-    assert list(method["errors"]) == [str(images / "bad.tif")]
-    assert [image["name"] for image in method["images"]] == ["good"]
+    assert method["repeats_failed"] == ["killed"]
+    assert len(method["cost"]["segment"]["values"]) == 2
+
+
+def test_cells_are_compared_as_they_were_grown_and_quality_is_that_of_nuclei(
+    cellseg, write_image, tmp_path
+) -> None:
+    path, found = write_image(), {}
+    for kind in ("nuclei", "cells"):
+        out = tmp_path / kind
+        cellseg(
+            *("compare", path, "-o", out, "--segmenters", "watershed", *D),
+            *("--expand", 2, "--labels", kind),
+        )
+        (found[kind],) = read(out)["methods"]
+    assert found["cells"]["quality"] == found["nuclei"]["quality"]
+    assert found["cells"]["sizes"]["area_median"] > found["nuclei"]["sizes"]["area_median"]
 
 
 def test_repeats_show_how_the_cost_spreads_and_other_runs_leave_nothing(

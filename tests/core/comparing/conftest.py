@@ -16,6 +16,7 @@ from cellseg_core.comparing.trial import Trial
 from cellseg_core.config import RunConfig
 from cellseg_core.finished_run import FinishedImage, FinishedRun
 from cellseg_core.image import Image
+from cellseg_core.label_files import Kind
 from cellseg_core.normalize import Brightness
 from cellseg_core.reporting import Silent
 
@@ -34,6 +35,7 @@ def compared(tmp_path: Path) -> Callable[..., Comparison]:
         pixel_size: float | None = None,
         trials: Mapping[str, Sequence[Trial]] | None = None,
         inputs: Sequence[str] = ("images",),
+        kind: Kind = "nuclei",
     ) -> Comparison:
         example = dict(truth or {})
         for of_method in labels.values():
@@ -56,7 +58,8 @@ def compared(tmp_path: Path) -> Callable[..., Comparison]:
             for number, (name, found) in enumerate(of_method.items()):
                 folder = tmp_path / "runs" / method / str(number)
                 folder.mkdir(parents=True)
-                tifffile.imwrite(folder / "nuclei.ome.tif", found.astype(np.int32))
+                for of_kind in ("nuclei", kind):
+                    tifffile.imwrite(folder / f"{of_kind}.ome.tif", found.astype(np.int32))
                 facts = {
                     "input": {"shape": list(found.shape), "channels": ["DAPI"]},
                     "decided": {
@@ -87,7 +90,7 @@ def compared(tmp_path: Path) -> Callable[..., Comparison]:
             images,
             config,
             true_files=true_files,
-            kind="nuclei",
+            kind=kind,
             exclusive=(),
             gates=None,
             reporter=Silent(),
@@ -101,7 +104,7 @@ def compared(tmp_path: Path) -> Callable[..., Comparison]:
             "seconds": 3.0,
             "inputs": list(inputs),
             "truth": None if truth is None else "masks",
-            "kind": "nuclei",
+            "kind": kind,
             "repeats": 1,
             "settings": {
                 "nuclear": [],

@@ -16,7 +16,6 @@ from cellseg_core.comparing.agreement import (
     alone,
     alone_facts,
     compare_pair,
-    mean_iou,
 )
 from cellseg_core.errors import ConfigurationError, ImageError
 
@@ -79,12 +78,10 @@ def test_alone_means_that_none_of_the_others_finds_it() -> None:
     others = [compare_pair(one, row(text)).first for text in ("44......", ".....55.")]
     assert alone(others).tolist() == [False, True, False]
     assert alone(others[:1]).tolist() == [False, True, True]
-    assert mean_iou(others).round(3).tolist() == [0.5, 0, 0.167]
     facts = alone_facts("a.tif", others)
     assert facts == [{"image": "a.tif", "id": 2, "y": 0.0, "x": 3.5, "area": 2}]
     json.dumps(facts)
     assert alone([]).size == 0
-    assert mean_iou([]).size == 0
     assert alone_facts("a.tif", []) == []
 
 
@@ -107,7 +104,7 @@ def test_laws(seed: int, top: int, other_top: int) -> None:
     other = rng.integers(0, other_top + 1, (8, 10)).astype(np.uint16)
     pair = compare_pair(one, other)
     mirrored = compare_pair(other, one)
-    for side, same in ((pair.first, mirrored.second), (pair.swapped().first, mirrored.first)):
+    for side, same in ((pair.first, mirrored.second), (pair.second, mirrored.first)):
         assert np.array_equal(side.best_iou, same.best_iou)
         assert np.array_equal(side.covered, same.covered)
         assert ((side.best_iou >= 0) & (side.best_iou <= side.covered + 1e-12)).all()

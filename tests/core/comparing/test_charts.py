@@ -75,6 +75,19 @@ def test_spots_have_plain_numbers_on_their_log_axis() -> None:
     assert "mathdefault" not in svg
 
 
+def test_a_method_that_is_not_drawn_keeps_its_colour_for_the_other_charts() -> None:
+    lines = {"a": [None, None], "b": [0.2, 0.4]}
+    for svg in (
+        line_chart(lines, (0.5, 0.9), xlabel="IoU", ylabel="AP"),
+        spot_chart([Spot("a", None, 0.2), Spot("b", 1.0, 0.2)], xlabel="s", ylabel="mAP"),
+    ):
+        assert ">a</text>" not in svg
+        assert ">b</text>" in svg
+        assert "#d55e00" in svg
+        assert "#0072b2" not in svg
+    assert line_chart({"a": [None]}, (0.5,), xlabel="IoU", ylabel="AP").startswith("<svg")
+
+
 def test_double_positives_without_compensation_have_one_bar_each() -> None:
     before = doubles(cells=10, either=4, both=1)
     after = doubles(cells=10, either=4, both=1, either_after=4, both_after=0, kept=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -37,13 +38,13 @@ class Page(HTMLParser):
         self.feed(html)
         assert self.open == []
 
-    def handle_starttag(self, tag: str, attributes: list) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attributes}))
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
         if tag not in _VOID:
             self.open.append(tag)
 
-    def handle_startendtag(self, tag: str, attributes: list) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attributes}))
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -185,7 +186,9 @@ def test_a_failed_method_is_at_the_top_with_its_reason_and_a_partial_one_has_no_
     trials = {
         "broken": [Trial(failed="the weights are not there")],
         "partial": [
-            Trial(errors={"two": "it ran out of memory"}, segment=1.0, megapixels=0.01),
+            Trial(
+                errors={"two": "it ran out of memory"}, startup=1.0, segment=1.0, megapixels=0.01
+            ),
         ],
     }
     made = compared(
@@ -207,7 +210,16 @@ def test_a_failed_method_is_at_the_top_with_its_reason_and_a_partial_one_has_no_
     assert "partial is best" not in text
     assert {mark for mark, _ in cells(html, "the mean over images", "partial\u00a0\u2020")} == {""}
     assert cells(html, "the mean over images, so", "whole")[0][0] == "best"
-    assert "Time and memory of partial are not known" in text
+    assert "Not all is known of partial" in text
+    # The partial one fits the stain best, and is not marked for it.
+    quality = {name: cells(html, "Fit of nuclei", name) for name in ("whole", "second")}
+    fit = cells(html, "Fit of nuclei", "partial\u00a0\u2020")
+    assert fit[0][1] > max(row[0][1] for row in quality.values())
+    assert {mark for mark, _ in fit} == {""}
+    assert "best" in {mark for mark, _ in quality["whole"]}
+    assert "partial did 1 of 2 images and is not ranked." in text
+    # In the curve of AP, that of sizes, and of speed.
+    assert html.count(">partial (1 of 2 images)</text>") == 3
 
 
 def test_without_truth_there_is_no_accuracy(compared: Make) -> None:
@@ -310,7 +322,7 @@ def test_of_many_images_the_most_disputed_are_listed(compared: Make) -> None:
     images = {f"image{number}": lattice() for number in range(5)}
     other = dict(images, image3=lattice(8))
     made = compared({"a": images, "b": other})
-    found = per_image(made.findings, limit=2)
+    found = per_image(made.findings, "nuclei", limit=2)
     assert [name for name, _ in found.table.rows] == ["image3", "image0"]
     assert found.left_out == 3
     assert found.table.rows[1][1][1].text == "0 %"
@@ -321,3 +333,96 @@ def test_the_template_is_beside_the_module_and_so_in_the_wheel() -> None:
 
     folder = Path(cellseg_core.comparing.__file__).parent
     assert (folder / "report.html.j2").is_file()
+
+
+def test_what_nobody_could_read_and_what_failed_again_is_said_once_at_the_top(
+    compared: Make,
+) -> None:
+    trials = {"a": [Trial(startup=1.0, segment=1.0, megapixels=0.01), Trial(failed="out of luck")]}
+    made = compared({"a": {"i": lattice()}, "b": {"i": lattice(2)}}, trials=trials)
+    made = attrs.evolve(made, record={**made.record, "repeats": 2})
+    one = attrs.evolve(made.findings, unread={"bad.tif": HOSTILE})
+    text = Page(render(attrs.evolve(made, findings=one))).text
+    assert text.count(f"1 input could not be read, by any method: bad.tif: {HOSTILE}") == 1
+    assert text.index("bad.tif") < text.index("What was compared")
+    assert "1 of the 2 runs of a failed" in text
+    assert "out of luck" in text
+    many = attrs.evolve(made.findings, unread={f"bad{n:03}.tif": "is empty" for n in range(500)})
+    text = Page(render(attrs.evolve(made, findings=many))).text
+    assert "500 inputs could not be read, by any method." in text
+    assert "bad009.tif" in text
+    assert "bad010.tif" not in text
+    assert "and 490 more" in text
+
+
+def test_of_many_images_that_failed_the_first_are_listed(compared: Make) -> None:
+    names = [f"image{number:02}" for number in range(14)]
+    trials = {"b": [Trial(errors=dict.fromkeys(names[1:], "too dark"), megapixels=0.01)]}
+    html = render(
+        compared({"a": {n: lattice() for n in names}, "b": {names[0]: lattice()}}, trials=trials)
+    )
+    top = html.split('<section id="what"')[0]
+    assert top.count("too dark") == 10
+    assert "and 3 more: comparison.json" in top
+
+
+@pytest.mark.parametrize(("images", "few"), [(1, False), (2, True), (10, False)])
+def test_with_few_images_intervals_are_said_to_be_too_narrow(
+    compared: Make, images: int, *, few: bool
+) -> None:
+    truth = {f"image{number}": lattice() for number in range(images)}
+    text = Page(
+        render(compared({"a": {k: without(v, 3) for k, v in truth.items()}, "b": truth}, truth))
+    ).text
+    assert ("intervals are too narrow" in " ".join(text.split())) == few
+
+
+@pytest.mark.parametrize("with_truth", [False, True])
+def test_of_cells_the_report_says_cells(compared: Make, *, with_truth: bool) -> None:
+    truth = {"i": lattice()} if with_truth else None
+    labels = {"a": {"i": lattice()}, "b": {"i": lattice(2)}}
+    html = render(compared(labels, truth, kind="cells"))
+    text = Page(html).text
+    # The fit to the stain is that of nuclei, from which cells are grown.
+    parts = [html[html.index('<section id="agreement"') :]]
+    if with_truth:
+        parts.append(html.split('<section id="accuracy"')[1].split('<section id="cost"')[0])
+    for part in parts:
+        assert "nucle" not in part.lower().replace("nuclear stain", "")
+    assert "F1 of cells matched" in text
+    assert "{" not in text
+    for name in re.findall(r'title="([^"]*)"', html):
+        assert "{" not in name
+
+
+def test_images_without_a_marker_are_named(compared: Make) -> None:
+    made = compared({"a": {"i": lattice()}, "b": {"i": lattice(2)}})
+    gates = parse_gates('[gates]\n"B cells" = "CD20+"')
+    thresholds = Thresholds(values={"CD20": 1.0}, sources={"CD20": "given"})
+    lacking = {"CD20": ["B"], "CD3": ["A", "B"], "CD4": []}
+    findings = attrs.evolve(made.findings, gates=gates, thresholds=thresholds, lacking=lacking)
+    text = Page(render(attrs.evolve(made, findings=findings))).text
+    assert "CD20 is not in image B, whose cells are left out." in text
+    assert "CD3 is not in 2 images, whose cells are left out: A and B." in text
+    assert "CD4" not in text
+
+
+def test_of_many_pairs_those_with_one_method_are_drawn(compared: Make) -> None:
+    names = [f"method{number:02}" for number in range(9)] + ["maskrcnn"]
+    made = compared({name: {"i": lattice()} for name in names})
+    gates = parse_gates('[gates]\n"B cells" = "CD20+"')
+    correlations = [
+        Correlation.of("B cells", pair, "images", [1, 2, 3], [2, 4, 7])
+        for pair in itertools.combinations(names, 2)
+    ]
+    findings = attrs.evolve(
+        made.findings,
+        gates=gates,
+        thresholds=Thresholds(values={"CD20": 1.0}, sources={"CD20": "given"}),
+        correlations=correlations,
+    )
+    html = render(attrs.evolve(made, findings=findings))
+    assert "Drawn are pairs with maskrcnn; the table has all." in Page(html).text
+    chart = html[html.index("Counts of B cells") :].split("</svg>")[0]
+    assert chart.count("r\u00b2 = ") == 6
+    assert chart.count(">maskrcnn</text>") == 6

@@ -17,6 +17,15 @@ from cellseg_core.config import RunConfig
 from cellseg_core.finished_run import FinishedRun
 from cellseg_core.reporting import Silent
 
+RESULT = {
+    "failed": {},
+    "startup": 1.0,
+    "segment": 1.0,
+    "seconds": 1.0,
+    "peak": 1,
+    "megapixels": 1.0,
+}
+
 
 class Told(Silent):
     """A reporter that remembers."""
@@ -96,6 +105,35 @@ def test_a_crash_is_told(folder, tmp_path, monkeypatch, does, why) -> None:
     trial = run_trial([folder], tmp_path / "out", RunConfig(segmenter="watershed"), Silent())
     assert trial.failed is not None
     assert why in trial.failed
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the process is a script with a first line")
+@pytest.mark.parametrize(
+    ("last", "failed"),
+    [
+        ("print(json.dumps(['result', RESULT]), flush=True)", None),
+        ("os.kill(os.getpid(), 9)", "its process was killed"),
+    ],
+)
+def test_what_a_process_leaves_running_is_not_waited_for(
+    folder, tmp_path, monkeypatch, last, failed
+) -> None:
+    """Something that it started holds its standard output open."""
+    script = tmp_path / "python"
+    pids = tmp_path / "pid"
+    script.write_text(
+        f"#!{sys.executable}\nimport json, os, subprocess, sys\nRESULT = {RESULT!r}\n"
+        "one = subprocess.Popen(['sleep', '600'])\n"
+        f"open({str(pids)!r}, 'w').write(str(one.pid))\n{last}\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    try:
+        trial = run_trial([folder], tmp_path / "out", RunConfig(segmenter="watershed"), Silent())
+    finally:
+        os.kill(int(pids.read_text()), signal.SIGKILL)
+    assert (trial.failed is None) == (failed is None)
+    assert failed is None or failed in str(trial.failed)
 
 
 def test_memory_is_watched_with_what_a_process_starts() -> None:
