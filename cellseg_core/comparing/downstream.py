@@ -11,7 +11,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.comparing.gates import Gates, MarkerValues, Thresholds, members
+from cellseg_core.comparing.gates import Gates
+from cellseg_core.comparing.gating import MarkerValues, Thresholds, members
 from cellseg_core.errors import ConfigurationError
 
 __all__ = [

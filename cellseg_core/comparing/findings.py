@@ -22,7 +22,8 @@ from cellseg_core.comparing.agreement import (
 )
 from cellseg_core.comparing.cost import Cost
 from cellseg_core.comparing.downstream import Correlation, DoublePositives, correlate_counts
-from cellseg_core.comparing.gates import Gates, MarkerValues, Thresholds, count_rows
+from cellseg_core.comparing.gates import Gates
+from cellseg_core.comparing.gating import MarkerValues, Thresholds, count_rows
 from cellseg_core.comparing.method import Method
 from cellseg_core.comparing.quality import Quality, measure_quality
 from cellseg_core.comparing.stain import nuclear_stain

@@ -17,7 +17,8 @@ from cellseg_core.comparing.downstream import (
     correlate_counts,
     parse_pair,
 )
-from cellseg_core.comparing.gates import MarkerValues, Thresholds, parse_gates
+from cellseg_core.comparing.gates import parse_gates
+from cellseg_core.comparing.gating import MarkerValues, Thresholds
 from cellseg_core.errors import ConfigurationError
 
 PAIR = ("CD3", "CD20")

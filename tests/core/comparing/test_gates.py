@@ -9,18 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellseg_core.comparing.gates import (
-    Gates,
-    MarkerValues,
-    Term,
-    Thresholds,
-    check_markers,
-    count_gate,
-    count_rows,
-    members,
-    parse_gates,
-    read_gates,
-)
+from cellseg_core.comparing.gates import Gates, Term, check_markers, parse_gates, read_gates
+from cellseg_core.comparing.gating import MarkerValues, Thresholds, count_gate, count_rows, members
 from cellseg_core.errors import ChannelError, ConfigurationError
 from cellseg_core.table import CellTable
 

@@ -15,7 +15,8 @@ import pytest
 from cellseg_core.comparing.comparison import Comparison
 from cellseg_core.comparing.cost import Cost, Spread
 from cellseg_core.comparing.downstream import Correlation, DoublePositives
-from cellseg_core.comparing.gates import Thresholds, parse_gates
+from cellseg_core.comparing.gates import parse_gates
+from cellseg_core.comparing.gating import Thresholds
 from cellseg_core.comparing.image_table import per_image
 from cellseg_core.comparing.report import render, write_report
 from cellseg_core.comparing.trial import Trial
