@@ -347,6 +347,10 @@ class _Runs:
         run = FinishedRun.read(self._out(name))
         # What an earlier run with other settings left of them must not count.
         kept = {image: one for image, one in run.images.items() if image not in trial.errors}
-        # Both opened the same inputs; what is called otherwise is not known to be the same image.
-        assert kept.keys() | trial.errors.keys() == self.images.keys(), (list(kept), trial.errors)
+        unknown = sorted(kept.keys() - self.images.keys())
+        if unknown:
+            raise ImageError(
+                f"the inputs changed while the methods ran: {listed(unknown)} of {name} was not "
+                "there before. Run the same command again; what is done stays done."
+            )
         return attrs.evolve(run, images=kept)
