@@ -140,7 +140,7 @@ def main() -> None:
     for found in done:
         for kind, row in by_kind(found, kinds).items():
             tables.setdefault(kind, {})[found.method.name] = row
-    every = comparison.findings.images
+    every = comparison.findings.done
     count = {"all": len(every), **Counter(kinds[name] for name in every)}
     defaults = default_methods([one.method for one in done], comparison.config)
     for kind, rows in tables.items():
@@ -149,7 +149,7 @@ def main() -> None:
         if found.failed:
             print(f"{found.method.name} FAILED: {found.failed}")
         elif found.errors:
-            print(f"{found.method.name}: {len(found.errors)} of {len(every)} images FAILED")
+            print(f"{found.method.name}: {len(found.errors)} of {len(images)} images FAILED")
     result: dict[str, Any] = {
         "split": options.split,
         "failed": {f.method.name: f.failed for f in comparison.findings.methods if f.failed},

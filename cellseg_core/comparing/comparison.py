@@ -181,12 +181,14 @@ class _Named:
     """A reporter of one run of many: its warnings say whose they are, its images add up.
 
     What a run says beside that, it says of the images, and all methods have the same ones; so are
-    inputs that nobody can read, of which the user was told.
+    inputs that nobody can read, of which the user was told. What one method warned of, others do
+    not repeat: it is about an image. The ``run.json`` of each has all of its own.
     """
 
     reporter: Reporter
     name: str
     unread: Mapping[str, str]
+    warned: set[str]
     before: int
     total: int
 
@@ -194,8 +196,10 @@ class _Named:
         pass
 
     def warn(self, text: str) -> None:
-        if not any(path in text for path in self.unread):
-            self.reporter.warn(f"{self.name}: {text}")
+        if text in self.warned or any(path in text for path in self.unread):
+            return
+        self.warned.add(text)
+        self.reporter.warn(f"{self.name}: {text}")
 
     def images(self, done: int, total: int) -> None:  # noqa: ARG002
         self.reporter.images(self.before + done, self.total)
@@ -310,6 +314,7 @@ class _Runs:
     configs: Mapping[str, RunConfig]
     reporter: Reporter
     repeats: int
+    _warned: set[str] = attrs.field(factory=set, init=False)
 
     def do_all(self, *, fresh: bool) -> dict[str, list[Trial]]:
         """Run every method so often, in turns: what slows the machine down slows all."""
@@ -335,7 +340,8 @@ class _Runs:
 
     def _run(self, name: str, out: Path, before: int, *, fresh: bool) -> Trial:
         total = self.repeats * len(self.configs) * len(self.images)
-        told = _Named(self.reporter, name, self.unread, before * len(self.images), total)
+        done = before * len(self.images)
+        told = _Named(self.reporter, name, self.unread, self._warned, done, total)
         trial = run_trial(self.inputs, out, self.configs[name], told, fresh=fresh)
         own = {image: why for image, why in trial.errors.items() if image not in self.unread}
         return attrs.evolve(trial, errors=own)

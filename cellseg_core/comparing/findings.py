@@ -181,6 +181,11 @@ class Findings:
     unread: Mapping[str, str] = attrs.field(factory=dict)
     lacking: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
 
+    @cached_property
+    def done(self) -> frozenset[str]:
+        """Return the names of the images that at least one method did."""
+        return frozenset(one.image.name for method in self.methods for one in method.images)
+
     def facts(self) -> dict[str, Any]:
         """Return everything as plain JSON values."""
         return {

@@ -97,16 +97,32 @@ def _failures(found: Findings, repeats: int) -> Iterable[Failure]:
         yield Failure.of(
             f"{len(found.unread):,} inputs could not be read, by any method.", found.unread.items()
         )
+    left = [name for name in found.images if name not in found.done]
+    if left and found.done:
+        verb = "is" if len(left) == 1 else "are"
+        yield Failure.of(
+            f"{len(left):,} of the {images:,} images could be done by no method, and {verb} not in "
+            "what follows.",
+            (
+                (f"{image}, {one.method.name}", one.errors[image])
+                for image in left
+                for one in found.methods
+                if image in one.errors
+            ),
+        )
     for one in found.methods:
         name, errors = one.method.name, one.errors
+        if one.failed is None:
+            errors = {image: why for image, why in errors.items() if image in found.done}
         if one.failed is not None:
             yield Failure.of(
                 f"{name} failed, and is not in what follows: {one.failed}", errors.items()
             )
         elif errors:
             yield Failure.of(
-                f"{name} could not do {len(errors):,} of the {images:,} images. Its figures are "
-                "of the others, so they do not compare with those of methods that did all.",
+                f"{name} could not do {len(errors):,} of the {len(found.done):,} images. Its "
+                "figures are of the others, so they do not compare with those of methods that did "
+                "all.",
                 errors.items(),
             )
         if one.repeats_failed:

@@ -89,7 +89,7 @@ class ImagesDone:
     Attributes
     ----------
     images
-        How many there are.
+        How many there are that at least one method did.
     partial
         How many each of these methods did. One that did none is not among them: it has no figures.
 
@@ -104,7 +104,7 @@ class ImagesDone:
     @classmethod
     def of(cls, findings: Findings) -> ImagesDone:
         """Return what the methods of a comparison did."""
-        images = len(findings.images)
+        images = len(findings.done)
         done = {one.method.name: len(one.images) for one in findings.methods}
         return cls(images, {name: count for name, count in done.items() if 0 < count < images})
 

@@ -231,6 +231,38 @@ def test_a_repeat_that_fails_is_told(cellseg, write_image, tmp_path, monkeypatch
     assert len(method["cost"]["segment"]["values"]) == 2
 
 
+def test_inputs_that_change_while_methods_run_are_told(
+    cellseg, write_image, tmp_path, monkeypatch
+) -> None:
+    from cellseg_core.comparing import comparison
+
+    real, out = comparison.run_trial, tmp_path / "out"
+    folder = write_image("images/first.ome.tif").parent
+
+    def another_appears(*args: object, **kwargs: object) -> object:
+        write_image("images/second.ome.tif")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(comparison, "run_trial", another_appears)
+    command = ("compare", folder, "-o", out, "--segmenters", "watershed", *D)
+    done = cellseg(*command)
+    assert done.status == 1
+    assert "the inputs changed while the methods ran: second of watershed" in done.err
+    monkeypatch.undo()
+    assert cellseg(*command).status == 0
+    assert [image["name"] for image in read(out)["images"]] == ["first", "second"]
+
+
+def test_what_is_wrong_with_an_image_is_told_once(cellseg, tmp_path) -> None:
+    tifffile.imwrite(tmp_path / "black.tif", np.zeros((60, 80), np.uint16))
+    done = cellseg(
+        *("compare", tmp_path / "black.tif", "-o", tmp_path / "out", *FINE, *D),
+        *("--segmenters", "watershed"),
+    )
+    warnings = [line for line in done.err.splitlines() if "black" in line]
+    assert len(warnings) == len({line.split(": ", 2)[-1] for line in warnings}) > 0
+
+
 def test_cells_are_compared_as_they_were_grown_and_quality_is_that_of_nuclei(
     cellseg, write_image, tmp_path
 ) -> None:

@@ -367,6 +367,25 @@ def test_of_many_images_that_failed_the_first_are_listed(compared: Make) -> None
     assert "and 3 more: comparison.json" in top
 
 
+def test_an_image_that_no_method_did_is_told_and_the_others_are_ranked(compared: Make) -> None:
+    truth = {name: lattice() for name in ("one", "two", "three")}
+    errors = {"three": "too dark"}
+    made = compared(
+        {
+            "good": {"one": truth["one"], "two": truth["two"]},
+            "bad": {"one": without(truth["one"], 6), "two": without(truth["two"], 6)},
+        },
+        truth,
+        trials={name: [Trial(errors=errors, megapixels=0.01)] for name in ("good", "bad")},
+    )
+    html = render(made)
+    text = Page(html).text
+    assert "1 of the 3 images could be done by no method, and is not in what follows." in text
+    assert "three, good" in text
+    assert "could not do" not in text
+    assert cells(html, "the mean over images, so", "good")[0][0] == "best"
+
+
 @pytest.mark.parametrize(("images", "few"), [(1, False), (2, True), (10, False)])
 def test_with_few_images_intervals_are_said_to_be_too_narrow(
     compared: Make, images: int, *, few: bool
