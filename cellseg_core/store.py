@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,27 +43,42 @@ def fingerprint(files: Iterable[Path]) -> list[list[Any]]:
     """Return what tells one state of some files from another, without reading them whole.
 
     For each file: its name and folder, size in bytes, time of change in ns, and a hash of its
-    first and last megabyte.
+    first and last megabyte. For each folder: its name and that above, the size of all files in it,
+    the time of the last change, and a hash of their names, sizes and times.
 
     Raises
     ------
     ImageError
         If a file cannot be read.
     """
-    rows: list[list[Any]] = []
+    rows = []
     for file in sorted(files):
         try:
-            status = file.stat()
-            digest = hashlib.sha256()
-            with file.open("rb") as stream:
-                digest.update(stream.read(_EDGE_BYTES))
-                stream.seek(max(0, status.st_size - _EDGE_BYTES))
-                digest.update(stream.read(_EDGE_BYTES))
+            rows.append(["/".join(file.parts[-2:]), *_state(file)])
         except OSError as error:
             raise ImageError(f"{file} cannot be read: {error.strerror or error}") from error
-        name = "/".join(file.parts[-2:])
-        rows.append([name, status.st_size, status.st_mtime_ns, digest.hexdigest()])
     return rows
+
+
+def _state(path: Path) -> tuple[int, int, str]:
+    """Return size, time of change and hash of a file or folder."""
+    digest = hashlib.sha256()
+    status = path.stat()
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            digest.update(stream.read(_EDGE_BYTES))
+            stream.seek(max(0, status.st_size - _EDGE_BYTES))
+            digest.update(stream.read(_EDGE_BYTES))
+        return status.st_size, status.st_mtime_ns, digest.hexdigest()
+    size = changed = 0
+    for file in sorted(path.rglob("*")):
+        status = file.stat()
+        if stat.S_ISREG(status.st_mode):
+            size += status.st_size
+            changed = max(changed, status.st_mtime_ns)
+            name = file.relative_to(path).as_posix()
+            digest.update(repr((name, status.st_size, status.st_mtime_ns)).encode())
+    return size, changed, digest.hexdigest()
 
 
 def key_of(facts: Mapping[str, Any]) -> str:

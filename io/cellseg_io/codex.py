@@ -11,10 +11,10 @@ import attrs
 
 from cellseg_core.errors import ConfigurationError, ImageError
 from cellseg_core.image import Image, Position
+from cellseg_io.axes import Projection, as_depth
 from cellseg_io.codex_raw import find_planes, is_raw_folder, read_raw
 from cellseg_io.names import fit_names, names_beside, unique_names
 from cellseg_io.tiff import TiffReader
-from cellseg_io.tiff.axes import Projection, as_depth
 
 __all__ = ["CodexReader", "CodexTile", "find_tiles", "is_codex_folder"]
 

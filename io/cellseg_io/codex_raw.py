@@ -9,11 +9,11 @@ import attrs
 
 from cellseg_core.errors import ConfigurationError, ImageError
 from cellseg_core.image import Image, Position
+from cellseg_io.axes import Projection
 from cellseg_io.lazy import LazyPlanes
 from cellseg_io.names import fit_names, names_beside, unique_names
 from cellseg_io.stack import FileStack
 from cellseg_io.tiff import open_plane
-from cellseg_io.tiff.axes import Projection
 
 __all__ = ["RawPlane", "find_planes", "is_raw_folder", "read_raw"]
 

@@ -83,7 +83,7 @@ def stem(path: Path) -> str:
     'slide 3'
     """
     return re.sub(
-        r"(?i)(\.ome)?\.(tiff?|qptiff|btf)$|\.companion\.ome$|\.(png|jpe?g)$", "", path.name
+        r"(?i)(\.ome)?\.(tiff?|qptiff|btf|zarr)$|\.companion\.ome$|\.(png|jpe?g)$", "", path.name
     )
 
 

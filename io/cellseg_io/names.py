@@ -1,16 +1,120 @@
-"""Channel names: from ``channelNames.txt``, and made unique where a stain comes more than once."""
+"""Names of channels and images: from the user, the file, ``channelNames.txt``, made unique."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
+
+import attrs
 
 from cellseg_core.channels import read_channel_names
-from cellseg_core.errors import ChannelError
+from cellseg_core.errors import ChannelError, ImageError
+from cellseg_core.naming import safe_name
+from cellseg_io.files import stem
 
-__all__ = ["fit_names", "names_beside", "unique_names"]
+__all__ = [
+    "Named",
+    "as_names",
+    "choose_series",
+    "fit_names",
+    "name_channels",
+    "names_beside",
+    "number_channels",
+    "unique_names",
+]
 
 _FILE_NAMES = ("channelNames.txt", "channelnames.txt", "ChannelNames.txt")
+
+
+@attrs.frozen
+class Named:
+    """Unique names of channels, where they are from, and what a user should know about them."""
+
+    names: tuple[str, ...]
+    source: Literal["given", "file", "beside", "numbers"]
+    note: str = ""
+
+
+def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Return names from what was typed.
+
+    >>> as_names("DAPI,CD3")
+    ('DAPI', 'CD3')
+    """
+    return tuple(value.split(",") if isinstance(value, str) else value)
+
+
+def name_channels(
+    path: Path, count: int, given: Sequence[str] | None, listed: Sequence[str | None]
+) -> Named | None:
+    """Return the names of the ``count`` channels of an image, or None where nothing names them.
+
+    They come from ``given``, else from those ``listed`` in the file, if it has one for each
+    channel, else from a ``channelNames.txt`` beside it.
+
+    Raises
+    ------
+    ChannelError
+        If those given, or those beside the file, differ in number from the channels.
+    """
+    if given is not None:
+        if len(given) != count:
+            raise ChannelError(
+                f"{path}: {len(given)} channel name{'s' * (len(given) != 1)} for {count} "
+                f"channel{'s' * (count != 1)}: {', '.join(given)}."
+            )
+        names, note = unique_names(given)
+        return Named(names, "given", note)
+    if any(listed) and len(listed) == count:
+        names, note = unique_names(name or f"channel_{i}" for i, name in enumerate(listed, 1))
+        return Named(names, "file", note)
+    beside = names_beside(path.parent)
+    if beside is None:
+        return None
+    names, note = unique_names(fit_names(beside, count, path.name))
+    return Named(names, "beside", "; ".join(filter(None, [f"names from {beside.name}", note])))
+
+
+def number_channels(count: int) -> Named:
+    """Return names for channels that nothing names.
+
+    >>> number_channels(2)
+    Named(names=('channel_1', 'channel_2'), source='numbers', note='the file names no channels')
+    """
+    note = "the file names no channels" if count > 1 else ""
+    return Named(tuple(f"channel_{i}" for i in range(1, count + 1)), "numbers", note)
+
+
+def choose_series(series: int | None, own: Sequence[str], path: Path) -> dict[int, str]:
+    """Return the numbers, from 0, and the names of the images to take of a file of several.
+
+    Their names in the file are ``own``, empty where one has none. An image is named by the stem
+    of the file and, of several, what tells them apart.
+
+    Raises
+    ------
+    ImageError
+        If ``series``, from 1, is not among them.
+
+    >>> choose_series(None, ["a b", "c"], Path("scan.tif"))
+    {0: 'scan_a b', 1: 'scan_c'}
+    >>> choose_series(None, ["", ""], Path("scan.tif"))
+    {0: 'scan_1', 1: 'scan_2'}
+    """
+    if series is not None:
+        if series > len(own):
+            raise ImageError(
+                f"{path} has {len(own)} image{'s' * (len(own) != 1)}; "
+                f"--set reader.series={series} is not among them."
+            )
+        return {series - 1: stem(path)}
+    if len(own) == 1:
+        return {0: stem(path)}
+    safe = [safe_name(name) for name in own]
+    if not all(own) or len({name.casefold() for name in safe}) < len(safe):
+        safe = [str(number) for number in range(1, len(own) + 1)]
+    return {number: f"{stem(path)}_{name}" for number, name in enumerate(safe)}
 
 
 def names_beside(*folders: Path) -> Path | None:

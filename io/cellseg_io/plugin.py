@@ -19,6 +19,12 @@ def cellseg_readers() -> list[Component]:
             patterns=("*.tif", "*.tiff", "*.qptiff", "*.companion.ome"),
         ),
         Component(
+            name="ome-zarr",
+            factory="cellseg_io.ome_zarr:OmeZarrReader",
+            description="OME-Zarr 0.1 to 0.5, in a folder",
+            patterns=("*.zarr/",),
+        ),
+        Component(
             name="picture",
             factory="cellseg_io.picture:PictureReader",
             description="PNG and JPG, gray or colour",

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 from cellseg_core.errors import ImageError
+from cellseg_io.axes import StoredAxes
+from cellseg_io.described import Described
 from cellseg_io.files import check_file, signature
-from cellseg_io.tiff.axes import StoredAxes
 from cellseg_io.tiff.blocks import Block, PagedBlock
-from cellseg_io.tiff.ome import Described, companion_parts, describe_ome, part_of
+from cellseg_io.tiff.ome import companion_parts, describe_ome, part_of
 from cellseg_io.tiff.pages import stored_block, stored_page
 from cellseg_io.tiff.plane_metadata import biomarkers, describe_imagej, resolution_tags
 

@@ -10,22 +10,10 @@ from xml.etree import ElementTree as ET
 import attrs
 
 from cellseg_core.errors import ImageError
-from cellseg_io.tiff.pixel_size import square_pixel, um_per_unit
+from cellseg_io.described import Described
+from cellseg_io.pixel_size import square_pixel, um_per_unit
 
-__all__ = ["Described", "Part", "companion_parts", "describe_ome", "part_of"]
-
-
-@attrs.frozen
-class Described:
-    """What metadata tells about an image beyond its axes.
-
-    ``names`` has one entry for each channel that it lists, None for one without a name;
-    ``pixel_size`` is in um; ``pixel_note`` says where it comes from or why it is not used.
-    """
-
-    names: tuple[str | None, ...] = ()
-    pixel_size: float | None = None
-    pixel_note: str = ""
+__all__ = ["Part", "companion_parts", "describe_ome", "part_of"]
 
 
 @attrs.frozen

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from cellseg_io.tiff.ome import Described
-from cellseg_io.tiff.pixel_size import square_pixel, um_per_unit
+from cellseg_io.described import Described
+from cellseg_io.pixel_size import square_pixel, um_per_unit
 
 if TYPE_CHECKING:
     import tifffile

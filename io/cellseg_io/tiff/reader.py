@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +11,23 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.errors import ChannelError, ConfigurationError, ImageError
+from cellseg_core.errors import ImageError
 from cellseg_core.image import Image
-from cellseg_core.naming import safe_name
-from cellseg_io.files import stem
+from cellseg_io.axes import (
+    Plan,
+    Projection,
+    as_axes,
+    as_depth,
+    as_plane,
+    as_series,
+    plan_axes,
+)
 from cellseg_io.lazy import LazyPlanes
-from cellseg_io.names import fit_names, names_beside, unique_names
-from cellseg_io.tiff.axes import Plan, Projection, as_axes, as_depth, as_plane, plan_axes
+from cellseg_io.names import as_names, choose_series, name_channels, number_channels, unique_names
 from cellseg_io.tiff.blocks import Block
 from cellseg_io.tiff.layout import StoredImage, read_layout
 
 __all__ = ["TiffReader", "open_plane"]
-
-
-def _as_series(value: object) -> int | None:
-    number = as_plane(value)
-    if isinstance(number, str):
-        raise ConfigurationError(f"series is the number of an image in the file; got {value!r}")
-    return number
-
-
-def _as_names(value: str | Iterable[str]) -> tuple[str, ...]:
-    return tuple(value.split(",") if isinstance(value, str) else value)
 
 
 @attrs.frozen
@@ -58,12 +53,12 @@ class TiffReader:
     ``channelNames.txt`` beside the file (the CODEX convention), else from ImageJ labels.
     """
 
-    series: int | None = attrs.field(default=None, converter=_as_series)
+    series: int | None = attrs.field(default=None, converter=as_series)
     z: int | Projection | None = attrs.field(default=None, converter=as_depth)
     t: int | Projection | None = attrs.field(default=None, converter=as_plane)
     axes: str | None = attrs.field(default=None, converter=as_axes)
     names: tuple[str, ...] | None = attrs.field(
-        default=None, converter=attrs.converters.optional(_as_names)
+        default=None, converter=attrs.converters.optional(as_names)
     )
 
     def read(self, path: Path) -> Sequence[Image]:
@@ -77,19 +72,9 @@ class TiffReader:
             If channel names and channels differ in number.
         """
         path = Path(path)
-        stored = list(enumerate(read_layout(path)))
-        if self.series is not None:
-            if self.series > len(stored):
-                raise ImageError(
-                    f"{path} has {len(stored)} image{'s' * (len(stored) != 1)}; "
-                    f"--set reader.series={self.series} is not among them."
-                )
-            stored = stored[self.series - 1 : self.series]
-        names = _image_names(stem(path), [one.name for _, one in stored], [i for i, _ in stored])
-        return [
-            self._image(path, number, one, name)
-            for (number, one), name in zip(stored, names, strict=True)
-        ]
+        stored = read_layout(path)
+        chosen = choose_series(self.series, [one.name for one in stored], path)
+        return [self._image(path, number, stored[number], name) for number, name in chosen.items()]
 
     def _image(self, path: Path, number: int, stored: StoredImage, name: str) -> Image:
         plan = plan_axes(stored.axes, path.name, z=self.z, t=self.t, axes=self.axes)
@@ -165,32 +150,18 @@ def _channel_names(
     path: Path, stored: StoredImage, plan: Plan, given: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], bool, str]:
     """Return unique channel names, whether the image stays a colour photograph, and a note."""
-    count = len(plan.planes)
-    if given is not None:
-        if len(given) != count:
-            raise ChannelError(
-                f"{path}: {len(given)} channel name{'s' * (len(given) != 1)} for {count} "
-                f"channel{'s' * (count != 1)}: {', '.join(given)}."
-            )
-        names, note = unique_names(given)
-        return names, False, note
-    listed = stored.described.names
-    if any(listed) and len(listed) * plan.repeats == count:
-        full = [name or f"channel_{i}" for i, name in enumerate(listed, 1)] * plan.repeats
-        names, note = unique_names(full)
-        return names, plan.color, note
-    beside = names_beside(path.parent)
-    if beside is not None:
-        names, note = unique_names(fit_names(beside, count, path.name))
-        return names, False, "; ".join(filter(None, [f"names from {beside.name}", note]))
+    count, listed = len(plan.planes), stored.described.names * plan.repeats
+    named = name_channels(path, count, given, listed)
+    if named is not None:
+        return named.names, plan.color and named.source == "file", named.note
     if plan.color:
         return ("red", "green", "blue"), True, ""
     labels = _plane_labels(stored, plan)
     if labels:
         names, note = unique_names(labels)
         return names, False, "; ".join(filter(None, ["names from ImageJ labels", note]))
-    note = "the file names no channels" if count > 1 else ""
-    return tuple(f"channel_{i}" for i in range(1, count + 1)), False, note
+    named = number_channels(count)
+    return named.names, False, named.note
 
 
 def _plane_labels(stored: StoredImage, plan: Plan) -> list[str]:
@@ -206,17 +177,3 @@ def _plane_labels(stored: StoredImage, plan: Plan) -> list[str]:
         # ImageJ writes "c:1/3 z:2/5 - DAPI" when it splits or reorders a stack.
         names.append(re.sub(r"^([czt]:\d+/\d+\s*)+(-\s*)?", "", label).strip())
     return names if all(names) else []
-
-
-def _image_names(base: str, own: list[str], numbers: list[int]) -> list[str]:
-    """Return one name for each image: the stem of the file, and of several what tells them apart.
-
-    >>> _image_names("scan", ["a b", "c"], [0, 1]), _image_names("scan", ["", ""], [0, 1])
-    (['scan_a b', 'scan_c'], ['scan_1', 'scan_2'])
-    """
-    if len(own) == 1:
-        return [base]
-    safe = [safe_name(name) for name in own]
-    if not all(own) or len({name.casefold() for name in safe}) < len(safe):
-        safe = [str(number + 1) for number in numbers]
-    return [f"{base}_{name}" for name in safe]

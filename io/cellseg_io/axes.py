@@ -22,7 +22,16 @@ import attrs
 
 from cellseg_core.errors import ConfigurationError, ImageError
 
-__all__ = ["Plan", "Projection", "StoredAxes", "as_axes", "as_depth", "as_plane", "plan_axes"]
+__all__ = [
+    "Plan",
+    "Projection",
+    "StoredAxes",
+    "as_axes",
+    "as_depth",
+    "as_plane",
+    "as_series",
+    "plan_axes",
+]
 
 Projection = Literal["max", "all"]
 
@@ -92,6 +101,14 @@ def as_depth(value: object) -> int | Projection | None:
     if plane == "all":
         raise ConfigurationError("z is a number from 1 on, or 'max'; 'all' is for t only")
     return plane
+
+
+def as_series(value: object) -> int | None:
+    """Return the number of an image in a file, from 1 on, from what was typed, or None."""
+    number = as_plane(value)
+    if isinstance(number, str):
+        raise ConfigurationError(f"series is the number of an image in the file; got {value!r}")
+    return number
 
 
 def as_axes(value: object) -> str | None:
