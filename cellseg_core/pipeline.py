@@ -30,7 +30,7 @@ from cellseg_core.length import Length
 from cellseg_core.measure import measure
 from cellseg_core.measured_diameter import measure_diameter
 from cellseg_core.normalize import Brightness
-from cellseg_core.objects import in_reading_order
+from cellseg_core.objects import reading_order
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import (
     Compensator,
@@ -257,10 +257,11 @@ class Pipeline:
         report("segment", len(tiles), len(tiles))
         watch.lap("segment")
 
-        stitched, scores = stitch(image.shape, objects)
-        del objects
-        nuclei, old = in_reading_order(stitched, self.min_size)
-        scores = scores[old - 1]
+        stitched = stitch(image.shape, objects)
+        whole = stitched[:, :]
+        order = reading_order(whole, self.min_size)
+        nuclei, scores = order.apply(whole), stitched.scores[order.former - 1]
+        del objects, stitched, whole
         watch.lap("stitch")
 
         if built.expander is not None:
@@ -327,7 +328,7 @@ class Pipeline:
             "overlap_px": 2 * margin,
             "expand_px": grow,
             **({"compensation": compensation} if compensation else {}),
-            "removed_small": int(np.count_nonzero(np.bincount(stitched.ravel())[1:]) - len(table)),
+            "removed_small": order.removed,
             "seconds": watch.laps,
         }
         return Result(

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from cellseg_core.errors import SegmentationError
 from cellseg_core.objects import bounding_boxes, compact, tidy
 from cellseg_core.protocols import Labels, Segmentation
-from cellseg_core.tiling import Tile
+from cellseg_core.tiling import Box, Tile
 
-__all__ = ["TileObjects", "stitch", "tile_objects"]
+__all__ = ["Stitched", "TileObjects", "stitch", "tile_objects"]
 
 _SAME = 0.5
 _DEEPEST = np.iinfo(np.int64).max
@@ -116,44 +116,83 @@ def _check(found: Segmentation, shape: tuple[int, int]) -> None:
         )
 
 
-def stitch(
-    shape: tuple[int, int], tiles: Sequence[TileObjects]
-) -> tuple[Labels, NDArray[np.float64]]:
-    """Return the label image (Y, X) of all tiles, and the score of each label (``[id - 1]``).
+@attrs.frozen(eq=False)
+class Stitched:
+    """The label image of all tiles, painted window by window: a lazy label image.
 
-    Ids are positive and unique, with gaps; :func:`~cellseg_core.objects.in_reading_order` closes
-    them. The result does not depend on the order of ``tiles``.
+    Ids are positive and unique, with gaps; :func:`~cellseg_core.objects.reading_order` closes them.
+
+    Attributes
+    ----------
+    shape
+        (Y, X).
+    scores
+        The score of each id (``[id - 1]``); NaN where there is none.
+    """
+
+    shape: tuple[int, int]
+    scores: NDArray[np.float64]
+    _tiles: Sequence[TileObjects]
+    _windows: NDArray[np.int64]
+    _ranks: Sequence[NDArray[np.int32]]
+    _ids: NDArray[np.int32]
+    dtype = np.dtype(np.int32)
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Labels:
+        """Return a new array with the labels of a window (rows, columns), of steps of 1 px."""
+        (y0, y1, _), (x0, x1, _) = (
+            part.indices(length) for part, length in zip(key, self.shape, strict=True)
+        )
+        box = Box(y0, max(y0, y1), x0, max(x0, x1))
+        nothing = self._ids.size - 1
+        out = np.full(box.shape, nothing, np.int32)
+        for number in np.flatnonzero(_meeting(self._windows, box)).tolist():
+            objects = self._tiles[number]
+            shared = objects.tile.window.intersection(box)
+            if shared is not None:
+                part = out[shared.within(box)]
+                labels = objects.labels[shared.within(objects.tile.window)]
+                np.minimum(part, self._ranks[number][labels], out=part)
+        return self._ids[out]
+
+
+def stitch(shape: tuple[int, int], tiles: Sequence[TileObjects]) -> Stitched:
+    """Return the label image of all tiles of an image of ``shape``, which is painted when read.
+
+    The result does not depend on the order of ``tiles``.
     """
     tiles = sorted(tiles, key=lambda t: (t.tile.row, t.tile.col))
     starts = np.cumsum([0, *(t.areas.size for t in tiles)])
     total = int(starts[-1])
-    areas = np.concatenate([t.areas for t in tiles]) if tiles else np.empty(0, np.int64)
-    depths = np.concatenate([t.depths for t in tiles]) if tiles else np.empty(0, np.int64)
-    scores = np.concatenate([t.scores for t in tiles]) if tiles else np.empty(0)
-    pairs = _overlapping_pairs(tiles, starts)
+    areas = np.concatenate([np.empty(0, np.int64), *(t.areas for t in tiles)])
+    depths = np.concatenate([np.empty(0, np.int64), *(t.depths for t in tiles)])
+    windows = np.array([attrs.astuple(t.tile.window) for t in tiles], np.int64).reshape(-1, 4)
+    pairs = _overlapping_pairs(tiles, windows, starts)
     judged_elsewhere, judges = _judges(tiles, starts)
     # Rank 0 is the deepest object; lexsort is stable, so ties go to the earlier tile and label.
     order = np.lexsort((np.arange(total), -depths))
     group = _resolve(pairs, areas, depths, order, judged_elsewhere, judges, starts)
     rank = np.empty(total, np.int64)
     rank[order] = np.arange(total)
-
-    nothing = np.iinfo(np.int32).max
-    out = np.full(shape, nothing, np.int32)
-    for number, objects in enumerate(tiles):
-        lookup = np.full(objects.areas.size + 1, nothing, np.int32)
-        own = slice(starts[number], starts[number + 1])
-        lookup[1:] = np.where(group[own] >= 0, rank[own], nothing)
-        part = out[objects.tile.window.slices]
-        np.minimum(part, lookup[objects.labels], out=part)
+    scores = np.full(total, np.nan)
+    scores[rank] = np.concatenate([np.empty(0), *(t.scores for t in tiles)])
+    # The deepest object that claims a pixel has the lowest rank; what is after all is nothing.
+    kept = np.where(group >= 0, rank, total).astype(np.int32)
+    ranks = [
+        np.concatenate([[np.int32(total)], part]) for part in np.split(kept, starts[1:-1]) if tiles
+    ]
     # From ranks to one id for each group of joined pieces: the rank of its deepest member, plus 1.
-    to_id = np.zeros(total + 1, np.int32)
-    kept = np.flatnonzero(group >= 0)
-    to_id[rank[kept]] = rank[group[kept]] + 1
-    out[out == nothing] = total
-    ranked_scores = np.full(total, np.nan)
-    ranked_scores[rank] = scores
-    return to_id[out], ranked_scores
+    ids = np.zeros(total + 1, np.int32)
+    stay = np.flatnonzero(group >= 0)
+    ids[rank[stay]] = rank[group[stay]] + 1
+    return Stitched(shape, scores, tiles, windows, ranks, ids)
+
+
+def _meeting(windows: NDArray[np.int64], box: Box) -> NDArray[np.bool_]:
+    """Return which windows (n, 4) have pixels in common with a box."""
+    y0, y1, x0, x1 = windows.T
+    meets: NDArray[np.bool_] = (y0 < box.y1) & (y1 > box.y0) & (x0 < box.x1) & (x1 > box.x0)
+    return meets
 
 
 @attrs.frozen(eq=False)
@@ -166,13 +205,12 @@ class _Pairs:
     union: NDArray[np.int64]
 
 
-def _overlapping_pairs(tiles: Sequence[TileObjects], starts: NDArray[np.int64]) -> _Pairs:
+def _overlapping_pairs(
+    tiles: Sequence[TileObjects], windows: NDArray[np.int64], starts: NDArray[np.int64]
+) -> _Pairs:
     columns: list[tuple[NDArray[Any], ...]] = []
-    windows = np.array([attrs.astuple(t.tile.window) for t in tiles]).reshape(-1, 4)
     for i, one in enumerate(tiles):
-        y0, y1, x0, x1 = windows[i]
-        later = windows[i + 1 :]
-        near = (later[:, 0] < y1) & (later[:, 1] > y0) & (later[:, 2] < x1) & (later[:, 3] > x0)
+        near = _meeting(windows[i + 1 :], one.tile.window)
         for j in (np.flatnonzero(near) + i + 1).tolist():
             other = tiles[j]
             shared = one.tile.window.intersection(other.tile.window)

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cellseg_core import objects
 from cellseg_core.errors import SegmentationError
-from cellseg_core.objects import in_reading_order, tidy
+from cellseg_core.normalize import row_bands
+from cellseg_core.objects import in_reading_order, reading_order, tidy
 from cellseg_core.protocols import Labels, Segmentation
 from cellseg_core.stitching import stitch, tile_objects
 from cellseg_core.tiling import Box, Tile, tile_image
@@ -32,7 +34,7 @@ def stitched(whole: Labels, size: int, margin: int) -> Labels:
     parts = [
         tile_objects(tile, Segmentation(whole[tile.window.slices]), whole.shape) for tile in tiles
     ]
-    return in_reading_order(stitch(whole.shape, parts)[0])[0]
+    return in_reading_order(stitch(whole.shape, parts)[:, :])[0]
 
 
 @given(
@@ -60,8 +62,36 @@ def test_the_order_of_tiles_makes_no_difference() -> None:
     whole = discs((80, 100), 60, 9, 1)
     tiles = tile_image(whole.shape, 30, 12)
     parts = [tile_objects(t, Segmentation(whole[t.window.slices]), whole.shape) for t in tiles]
-    one, other = stitch(whole.shape, parts)[0], stitch(whole.shape, parts[::-1])[0]
+    one, other = stitch(whole.shape, parts)[:, :], stitch(whole.shape, parts[::-1])[:, :]
     assert np.array_equal(one, other)
+
+
+def test_any_window_is_painted_like_the_whole() -> None:
+    whole = discs((90, 110), 70, 9, 2)
+    tiles = tile_image(whole.shape, 30, 12)
+    parts = [tile_objects(t, Segmentation(whole[t.window.slices]), whole.shape) for t in tiles]
+    lazy = stitch(whole.shape, parts)
+    painted = lazy[:, :]
+    for rows, columns in (((0, 90), (0, 110)), ((7, 8), (29, 61)), ((50, 90), (100, 110))):
+        window = slice(*rows), slice(*columns)
+        assert np.array_equal(lazy[window], painted[window])
+    assert lazy[5:5, 3:1].shape == (0, 0)
+
+
+def test_the_reading_order_of_a_lazy_image_is_that_of_the_whole(monkeypatch) -> None:
+    whole = discs((90, 110), 70, 9, 2)
+    shuffled = np.random.default_rng(0).permutation(200).astype(np.int32)
+    shuffled[shuffled == 0], shuffled[0] = shuffled[0], 0
+    labels = shuffled[whole]
+    expected = reading_order(labels, 30)
+    sizes = np.bincount(labels.ravel())
+    kept = [one for one in dict.fromkeys(labels[labels > 0].tolist()) if sizes[one] >= 30]
+    assert expected.former.tolist() == kept
+    assert expected.removed == np.count_nonzero(sizes[1:]) - len(kept) > 0
+    monkeypatch.setattr(objects, "row_bands", lambda shape: row_bands(shape, 7 * shape[1]))
+    banded = reading_order(labels, 30)
+    assert np.array_equal(banded.former, expected.former)
+    assert np.array_equal(banded.apply(labels), expected.apply(labels))
 
 
 def two_tiles() -> tuple[Tile, Tile]:
@@ -77,7 +107,7 @@ def combine(left: Labels, right: Labels) -> Labels:
         tile_objects(one, Segmentation(left[:, :40]), (20, 60)),
         tile_objects(other, Segmentation(right[:, 20:]), (20, 60)),
     ]
-    return in_reading_order(stitch((20, 60), parts)[0])[0]
+    return in_reading_order(stitch((20, 60), parts)[:, :])[0]
 
 
 def blank() -> Labels:
@@ -137,9 +167,9 @@ def test_scores_follow_their_objects() -> None:
     tile = Tile(0, 0, Box(0, 4, 0, 6), Box(0, 4, 0, 6))
     labels = np.array([[0, 5, 5, 0, 2, 2]] * 4)
     parts = [tile_objects(tile, Segmentation(labels, np.arange(5) / 10), (4, 6))]
-    image, scores = stitch((4, 6), parts)
-    new, old = in_reading_order(image)
-    assert scores[old - 1].tolist() == [0.4, 0.1]
+    image = stitch((4, 6), parts)
+    new, old = in_reading_order(image[:, :])
+    assert image.scores[old - 1].tolist() == [0.4, 0.1]
     assert new[0].tolist() == [0, 1, 1, 0, 2, 2]
 
 
