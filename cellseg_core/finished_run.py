@@ -13,8 +13,8 @@ import numpy as np
 
 from cellseg_core.errors import ImageError
 from cellseg_core.image import Position
-from cellseg_core.label_files import Kind, read_label_file
-from cellseg_core.label_image import read_labels
+from cellseg_core.label_files import Kind, labels_of_result, read_label_file
+from cellseg_core.label_image import LazyLabels, read_labels
 from cellseg_core.normalize import Brightness
 from cellseg_core.protocols import Labels
 from cellseg_core.table import CellTable
@@ -66,13 +66,24 @@ class FinishedImage:
         ImageError
             If it is not there, or damaged.
         """
-        path = self.folder / f"{kind}.ome.tif"
-        if not path.is_file():
-            raise ImageError(
-                f"{path} is not there. Run again with `labels` among the writers (--write)."
-            )
-        labels: Labels = read_labels(read_label_file(path), name=str(path))
+        labels: Labels = read_labels(self.lazy_labels(kind), name=str(self.folder))
         return labels
+
+    def lazy_labels(self, kind: Kind = "nuclei") -> LazyLabels:
+        """Return the same, of large images window by window.
+
+        Raises
+        ------
+        ImageError
+            If it is not there, or damaged.
+        """
+        path = labels_of_result(self.folder, kind)
+        if path is None:
+            raise ImageError(
+                f"{self.folder / kind}.ome.tif is not there. Run again with `labels` among the "
+                "writers (--write)."
+            )
+        return read_label_file(path)
 
     def table(self) -> CellTable:
         """Return the table of cells: what ``cells.csv`` has, without features and statistics.

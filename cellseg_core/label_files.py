@@ -22,6 +22,7 @@ __all__ = [
     "LabelPair",
     "Pairing",
     "find_label_files",
+    "labels_of_result",
     "pair_label_files",
     "read_label_file",
 ]
@@ -32,7 +33,9 @@ _ENDINGS = (".tif", ".tiff", ".png", ".npy")
 _LOSSY = (".jpg", ".jpeg")
 _WHOLE = 2**28  # px: up to here a label image is read at once, beyond in windows
 _PIECE = 9  # px: less is a stray of an annotation
-_FORMS = "Label images are TIFF, PNG or .npy files (0 is background, each object has its number)"
+_FORMS = (
+    "Label images are TIFF, PNG, .npy or OME-Zarr (0 is background, each object has its number)"
+)
 
 
 @attrs.frozen
@@ -65,9 +68,9 @@ def find_label_files(path: str | Path, kind: Kind = "nuclei") -> dict[str, Path]
     """Return the label images at a path by name, sorted.
 
     A file's name is its stem: ``a`` for ``a.ome.tif``. In a folder these are the TIFF, PNG and
-    ``.npy`` files. Where it has none but holds the results of ``cellseg run``, they are the
-    ``nuclei.ome.tif`` (or ``cells.ome.tif``, as ``kind`` says) of every image, under the image's
-    name; the folder of one image can be given too.
+    ``.npy`` files and OME-Zarr folders. Where it has none but holds the results of ``cellseg run``,
+    they are the ``nuclei.ome.tif`` or ``nuclei.ome.zarr`` (or ``cells``, as ``kind`` says) of every
+    image, under the image's name; the folder of one image can be given too.
 
     Raises
     ------
@@ -77,21 +80,26 @@ def find_label_files(path: str | Path, kind: Kind = "nuclei") -> dict[str, Path]
     path = Path(path)
     if not path.exists():
         raise ImageError(f"{path} does not exist. Check the spelling of the path.")
-    result = f"{kind}.ome.tif"
-    if path.is_file():
+    if path.is_file() or path.suffix.lower() == ".zarr":
         return _by_name([path], path)
-    if (path / result).is_file():
-        return {path.resolve().name: path / result}
+    own = labels_of_result(path, kind)
+    if own is not None:
+        return {path.resolve().name: own}
     try:
         entries = sorted(
             (one for one in path.iterdir() if not one.name.startswith(".")), key=lambda e: e.name
         )
     except OSError as error:
         raise ImageError(f"the folder {path} cannot be read: {error}") from error
-    files = [one for one in entries if one.suffix.lower() in (*_ENDINGS, *_LOSSY) and one.is_file()]
+    files = [
+        one
+        for one in entries
+        if one.suffix.lower() in ((".zarr",) if one.is_dir() else (*_ENDINGS, *_LOSSY))
+    ]
     if files:
         return _by_name(files, path)
-    found = {one.name: one / result for one in entries if (one / result).is_file()}
+    results = {one.name: labels_of_result(one, kind) for one in entries}
+    found = {name: one for name, one in results.items() if one is not None}
     if not found and (path / "runs").is_dir():
         raise ImageError(
             f"{path} is what `cellseg compare` wrote, it seems: give the folder of one method, "
@@ -100,9 +108,17 @@ def find_label_files(path: str | Path, kind: Kind = "nuclei") -> dict[str, Path]
     if not found:
         raise ImageError(
             f"{path} holds no label image. {_FORMS}; the folder that `cellseg run -o` wrote can be "
-            f"given too, if it has an image with {result}."
+            f"given too, if it has an image with {kind}.ome.tif or {kind}.ome.zarr."
         )
     return found
+
+
+def labels_of_result(folder: Path, kind: Kind) -> Path | None:
+    """Return the label image that ``cellseg run`` left in an image's folder, if it is there."""
+    for path in (folder / f"{kind}.ome.tif", folder / f"{kind}.ome.zarr"):
+        if path.exists():
+            return path
+    return None
 
 
 def pair_label_files(

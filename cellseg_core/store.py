@@ -235,7 +235,10 @@ class Store:
             return True
         record = self.record(parts[0])
         files = {} if record is None else record.get("files", {})
-        return record is not None and (len(parts) == 1 or "/".join(parts[1:]) in files)
+        inside = "/".join(parts[1:])
+        return record is not None and (
+            len(parts) == 1 or any(f == inside or f.startswith(f"{inside}/") for f in files)
+        )
 
     def known(self) -> set[str]:
         """Return the names of all images that have a record."""
@@ -270,6 +273,7 @@ class Store:
             # Old files go before the record that knows them: a crash in between leaves none.
             for old in set(before.get("files", {})) - set(files):
                 (target / old).unlink(missing_ok=True)
+                _remove_empty(target / old, target)
             self._record_path(name).unlink(missing_ok=True)
             for file, path in files.items():
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
@@ -279,3 +283,14 @@ class Store:
         record = {"key": key, "files": sizes, **facts}
         atomic_write(self._record_path(name), json.dumps(record, indent=1))
         return record
+
+
+def _remove_empty(file: Path, top: Path) -> None:
+    """Remove the folders of a file that is gone, up to ``top``, as far as they are empty."""
+    for folder in file.parents:
+        if folder == top:
+            return
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()

@@ -88,7 +88,7 @@ def _rows(
             continue
         # Not all of its pixels: what lies in the crops is all that is looked at, unless it is held
         # against the truth.
-        labels = read_label_file(done[name].image.folder / f"{kind}.ome.tif")
+        labels = done[name].image.lazy_labels(kind)
         if truth is not None:
             pair = compare_pair(truth, labels, ("the truth", name))
             for scene, row in zip(scenes, pictures, strict=True):

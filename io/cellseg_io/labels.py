@@ -1,13 +1,16 @@
-"""Label images as OME-TIFF."""
+"""Label images as OME-TIFF or OME-Zarr."""
 
 from __future__ import annotations
 
 import hashlib
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+
+from cellseg_core.errors import ConfigurationError
+from cellseg_io.ome_zarr.label_pyramid import write_label_pyramid
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
@@ -16,23 +19,43 @@ if TYPE_CHECKING:
 __all__ = ["LabelsWriter"]
 
 _TILED_FROM = 1024
+_LARGE = 2**28  # px
+
+
+def _is_format(_: object, __: object, value: str) -> None:
+    if value not in ("auto", "tiff", "zarr"):
+        raise ConfigurationError(f"the format of label images is tiff, zarr or auto; got {value!r}")
 
 
 @attrs.frozen
 class LabelsWriter:
-    """Writes ``nuclei.ome.tif`` and ``cells.ome.tif``: int32 (Y, X), the ids of the table.
+    """Writes ``nuclei`` and ``cells``: int32 (Y, X), the ids of the table.
 
-    Deflate compression, the pixel size where it is known, tiles of 512 px for images over 1024
-    px, BigTIFF where a file could pass 4 GB.
+    Parameters
+    ----------
+    format
+        ``tiff``: ``nuclei.ome.tif``, with deflate compression, tiles of 512 px for images over
+        1024 px, BigTIFF where a file could pass 4 GB. ``zarr``: the folder ``nuclei.ome.zarr``,
+        OME-Zarr 0.5 with a pyramid, which viewers open at any size. ``auto``: Zarr from 2**28 px
+        on (16,384 x 16,384). All have the pixel size where it is known.
     """
 
+    format: Literal["auto", "tiff", "zarr"] = attrs.field(default="auto", validator=_is_format)
+
     def write(self, result: Result, folder: Path) -> list[Path]:
-        """Write both label images and return their paths."""
+        """Write both label images and return the paths of all files."""
         paths = []
+        size = result.image.shape[0] * result.image.shape[1]
+        as_zarr = self.format == "zarr" or (self.format == "auto" and size >= _LARGE)
         for kind, labels in (("nuclei", result.nuclei), ("cells", result.cells)):
-            path = folder / f"{kind}.ome.tif"
-            _write(path, labels, f"{result.image.name} {kind}", result.image.pixel_size)
-            paths.append(path)
+            name, pixel_size = f"{result.image.name} {kind}", result.image.pixel_size
+            if as_zarr:
+                path = folder / f"{kind}.ome.zarr"
+                paths += write_label_pyramid(path, labels, name, pixel_size)
+            else:
+                path = folder / f"{kind}.ome.tif"
+                _write(path, labels, name, pixel_size)
+                paths.append(path)
         return paths
 
 

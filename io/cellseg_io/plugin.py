@@ -62,7 +62,7 @@ def cellseg_writers() -> list[Component]:
         Component(
             name="labels",
             factory="cellseg_io.labels:LabelsWriter",
-            description="nuclei.ome.tif and cells.ome.tif: label images with the ids of the table",
+            description="nuclei.ome.tif and cells.ome.tif: the ids of the table; large ones .zarr",
         ),
         Component(
             name="overlay",

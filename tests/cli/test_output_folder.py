@@ -89,6 +89,24 @@ def test_a_run_in_which_nothing_was_done_leaves_what_is_there(
     assert {name: (out / name).read_bytes() for name in before} == before
 
 
+def test_label_images_of_another_format_take_the_place_of_the_earlier_ones(
+    cellseg, write_image, tmp_path
+) -> None:
+    out, zarr = tmp_path / "out", ("--set", "labels.format=zarr")
+    command = ("run", write_image(), "-o", out, "--segmenter", "watershed", *D)
+    assert cellseg(*command, *zarr).status == 0
+    assert (out / "image" / "nuclei.ome.zarr" / "zarr.json").is_file()
+    assert not (out / "image" / "nuclei.ome.tif").exists()
+    assert cellseg("evaluate", out, out).status == 0
+    assert "(done before)" in cellseg(*command, *zarr).out
+    assert cellseg(*command).status == 0
+    assert (out / "image" / "nuclei.ome.tif").is_file()
+    assert not (out / "image" / "nuclei.ome.zarr").exists()
+    assert cellseg(*command, *zarr).status == 0
+    own = cellseg("run", out / "image" / "nuclei.ome.zarr", *command[2:])
+    assert "results of an earlier run" in own.out + own.err
+
+
 def test_a_damaged_record_means_not_done(cellseg, write_image, tmp_path) -> None:
     out, path = tmp_path / "out", write_image()
     cellseg("run", path, "-o", out, *D)

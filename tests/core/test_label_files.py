@@ -13,6 +13,7 @@ import tifffile
 from cellseg_core import label_files
 from cellseg_core.errors import ImageError
 from cellseg_core.label_files import find_label_files, pair_label_files, read_label_file
+from cellseg_io.ome_zarr.label_pyramid import write_label_pyramid
 
 LABELS = np.array([[0, 1, 1, 0], [0, 200, 7, 7], [3, 0, 0, 7]])
 
@@ -157,6 +158,21 @@ def test_the_folder_of_a_run_gives_the_labels_of_its_images(tmp_path: Path) -> N
     }
     assert find_label_files(tmp_path, "cells")["one"] == tmp_path / "one" / "cells.ome.tif"
     assert find_label_files(tmp_path / "one") == {"one": tmp_path / "one" / "nuclei.ome.tif"}
+
+
+def test_ome_zarr_is_a_label_file_alone_in_a_folder_and_in_results(tmp_path: Path) -> None:
+    labels = np.arange(12, dtype=np.int32).reshape(3, 4)
+    for place in ("masks/a.ome.zarr", "masks/b.zarr", "out/tissue/nuclei.ome.zarr"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        write_label_pyramid(tmp_path / place, labels, "a")
+    tifffile.imwrite(tmp_path / "masks" / "c.tif", labels)
+    assert list(find_label_files(tmp_path / "masks")) == ["a", "b", "c"]
+    one = tmp_path / "masks" / "a.ome.zarr"
+    assert find_label_files(one) == {"a": one}
+    assert np.array_equal(read_label_file(one), labels)
+    found = tmp_path / "out" / "tissue" / "nuclei.ome.zarr"
+    assert find_label_files(tmp_path / "out") == {"tissue": found}
+    assert find_label_files(tmp_path / "out" / "tissue") == {"tissue": found}
 
 
 def test_what_cannot_be_found_is_said(tmp_path: Path) -> None:

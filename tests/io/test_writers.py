@@ -11,14 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 from PIL import Image as Picture
 
-from cellseg_core.errors import OutputError
+from cellseg_core.errors import ConfigurationError, OutputError
 from cellseg_core.pipeline import Result
 from cellseg_core.testing import WriterTests
 from cellseg_io.csv_table import CsvWriter
 from cellseg_io.fcs import FcsWriter
 from cellseg_io.labels import LabelsWriter
+from cellseg_io.ome_zarr import OmeZarrReader
+from cellseg_io.ome_zarr.label_pyramid import write_label_pyramid
 from cellseg_io.overlay import OverlayWriter
 
 
@@ -35,6 +38,11 @@ class TestFcs(WriterTests):
 class TestLabels(WriterTests):
     def make(self) -> LabelsWriter:
         return LabelsWriter()
+
+
+class TestLabelsAsZarr(WriterTests):
+    def make(self) -> LabelsWriter:
+        return LabelsWriter(format="zarr")
 
 
 class TestOverlay(WriterTests):
@@ -163,6 +171,41 @@ def test_large_labels_are_tiled(tmp_path: Path) -> None:
     with tifffile.TiffFile(tmp_path / "x.ome.tif") as file:
         assert file.pages[0].is_tiled
         assert np.array_equal(file.asarray(), labels)
+
+
+def test_labels_as_zarr_are_a_pyramid_with_the_ids_and_the_pixel_size(tmp_path: Path) -> None:
+    one = result()
+    labels = np.random.default_rng(0).integers(0, 100_000, (2200, 3001)).astype(np.int32)
+    labels[:600] = 0
+    files = write_label_pyramid(tmp_path / "big.ome.zarr", labels, "big", 0.5)
+    group = zarr.open_group(tmp_path / "big.ome.zarr", mode="r")
+    (scales,) = group.attrs["ome"]["multiscales"]
+    assert [axis["unit"] for axis in scales["axes"]] == ["micrometer"] * 2
+    steps = [1, 2, 4, 8]
+    for level, step in zip(scales["datasets"], steps, strict=True):
+        assert np.array_equal(group[level["path"]][:], labels[::step, ::step])
+        assert level["coordinateTransformations"][0]["scale"] == [0.5 * step] * 2
+    assert "image-label" in group.attrs["ome"]
+    assert all(file.is_file() for file in files)
+    again = LabelsWriter(format="zarr").write(one, tmp_path)
+    assert {path.relative_to(tmp_path).parts[0] for path in again} == {
+        "nuclei.ome.zarr",
+        "cells.ome.zarr",
+    }
+    (image,) = OmeZarrReader().read(tmp_path / "nuclei.ome.zarr")
+    assert image.pixel_size == 0.5
+    assert np.array_equal(image.read(0), one.nuclei)
+
+
+def test_large_labels_are_zarr_unless_another_format_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cellseg_io.labels._LARGE", 40 * 50)
+    assert (tmp_path / "nuclei.ome.zarr" / "zarr.json") in LabelsWriter().write(result(), tmp_path)
+    names = [path.name for path in LabelsWriter(format="tiff").write(result(), tmp_path)]
+    assert names == ["nuclei.ome.tif", "cells.ome.tif"]
+    with pytest.raises(ConfigurationError, match="tiff, zarr or auto; got 'png'"):
+        LabelsWriter(format="png")
 
 
 def test_the_overlay_outlines_nuclei_on_the_image(tmp_path: Path) -> None:
