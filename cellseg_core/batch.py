@@ -281,12 +281,16 @@ class _Run:
         record = None if fresh else self.store.done(image.name, key)
         state = "done" if record is None else "resumed"
         if record is None:
+            work = self.store.tiles_of(image.name, key)
+            if fresh:
+                self.store.forget_tiles(image.name)
             result = self.pipeline.run(
                 image,
                 self.config.nuclear,
                 self.config.membrane,
                 levels=brightness,
                 progress=lambda step, done, of: self.log.reporter.step(image.name, step, done, of),
+                work=work,
             )
             self._check_segmenter()
             with self.store.image_folder() as folder:

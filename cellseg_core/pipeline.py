@@ -40,9 +40,10 @@ from cellseg_core.protocols import (
     Segmenter,
 )
 from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage, guess_diameter, view
-from cellseg_core.segmenting import adapt, margin_of, segment_tile
+from cellseg_core.segmenting import adapt, margin_of, segment_tiles
 from cellseg_core.stitching import stitch
 from cellseg_core.table import CellTable
+from cellseg_core.tile_store import TileStore
 from cellseg_core.tiling import tile_image
 
 __all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
@@ -178,6 +179,7 @@ class Pipeline:
         *,
         levels: Brightness | None = None,
         progress: Progress | None = None,
+        work: Path | None = None,
     ) -> Result:
         """Return the cells of one image.
 
@@ -193,10 +195,14 @@ class Pipeline:
         progress
             Called before every look at the diameter, and after every tile and every measured
             channel.
+        work
+            A folder to keep segmented tiles in, for this image with these settings alone: what is
+            there already is not segmented again. Default: tiles are kept in memory. A result does
+            not depend on it.
 
         Raises
         ------
-        ChannelError, ImageError, ComponentError, ConfigurationError, SegmentationError
+        ChannelError, ImageError, ComponentError, ConfigurationError, SegmentationError, OutputError
             With what was expected, what came, and the fix.
         """
         report = progress or (lambda _step, _done, _total: None)
@@ -250,11 +256,18 @@ class Pipeline:
         edge = self.tile or math.ceil(getattr(segmenter, "tile", _TILE) / source.factor)
         margin = margin_of(segmenter, source, edge, self.overlap)
         tiles = tile_image(image.shape, edge, margin)
-        objects = []
-        for done, tile in enumerate(tiles):
-            report("segment", done, len(tiles))
-            objects.append(segment_tile(segmenter, source, tile, image.name))
-        report("segment", len(tiles), len(tiles))
+        store = None
+        if work is not None and len(tiles) > 1:
+            cut = {"tile": edge, "margin": margin, "factor": source.factor, "diameter": diameter}
+            store = TileStore(work, cut)
+        objects, again = segment_tiles(
+            segmenter,
+            source,
+            tiles,
+            image.name,
+            store,
+            progress=lambda n, of: report("segment", n, of),
+        )
         watch.lap("segment")
 
         stitched = stitch(image.shape, objects)
@@ -325,6 +338,7 @@ class Pipeline:
             "nuclear_diameter_from": known_from,
             "magnification": round(source.factor, 4),
             "tiles": len(tiles),
+            **({"tiles_done_before": again} if again else {}),
             "overlap_px": 2 * margin,
             "expand_px": grow,
             **({"compensation": compensation} if compensation else {}),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,10 @@ from cellseg_core.scaled import ScaledImage
 from cellseg_core.stitching import TileObjects, tile_objects
 from cellseg_core.tiling import Tile
 
-__all__ = ["adapt", "margin_of", "segment_tile"]
+if TYPE_CHECKING:
+    from cellseg_core.tile_store import TileStore
+
+__all__ = ["adapt", "margin_of", "segment_tile", "segment_tiles"]
 
 _MOST = 32  # beyond it a nucleus would be a pixel, and an image a giant
 
@@ -54,6 +58,38 @@ def adapt(
                 f"({type(error).__name__}: {error})."
             ) from error
     return source, segmenter
+
+
+def segment_tiles(
+    segmenter: Segmenter,
+    source: Rescaled,
+    tiles: Sequence[Tile],
+    name: str,
+    store: TileStore | None = None,
+    *,
+    progress: Callable[[int, int], None],
+) -> tuple[list[TileObjects], int]:
+    """Return the objects of each tile, and how many tiles were in the store before.
+
+    Raises
+    ------
+    SegmentationError
+        As :func:`segment_tile` does.
+    OutputError
+        If a tile cannot be kept in the store.
+    """
+    objects, before = [], 0
+    for done, tile in enumerate(tiles):
+        progress(done, len(tiles))
+        kept = None if store is None else store.get(tile)
+        if kept is not None:
+            objects.append(kept)
+            before += 1
+            continue
+        made = segment_tile(segmenter, source, tile, name)
+        objects.append(made if store is None else store.put(made))
+    progress(len(tiles), len(tiles))
+    return objects, before
 
 
 def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) -> TileObjects:

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import SegmentationError
+from cellseg_core.label_image import LazyLabels
 from cellseg_core.objects import bounding_boxes, compact, tidy
 from cellseg_core.protocols import Labels, Segmentation
 from cellseg_core.tiling import Box, Tile
@@ -41,7 +42,7 @@ class TileObjects:
     Attributes
     ----------
     labels
-        (y, x) int32 of the tile's window.
+        (y, x) int32 of the tile's window; they may be lazy.
     centres
         (n, 2) centres of the bounding boxes, in px of the image.
     depths
@@ -52,7 +53,7 @@ class TileObjects:
     """
 
     tile: Tile
-    labels: Labels
+    labels: Labels | LazyLabels
     centres: NDArray[np.float64]
     depths: NDArray[np.int64]
     areas: NDArray[np.int64]

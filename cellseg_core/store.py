@@ -244,6 +244,24 @@ class Store:
         """Return the names of all images that have a record."""
         return {path.stem for path in self._records.glob("*.json")}
 
+    def tiles_of(self, name: str, key: str) -> Path:
+        """Return where the segmented tiles of an image are kept that is done under ``key``.
+
+        Those under another key are removed.
+        """
+        folder = self._tiles(name) / key[:16]
+        for other in self._tiles(name).glob("*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
+        return folder
+
+    def forget_tiles(self, name: str) -> None:
+        """Remove the segmented tiles of an image."""
+        shutil.rmtree(self._tiles(name), ignore_errors=True)
+
+    def _tiles(self, name: str) -> Path:
+        return self.work / "tiles" / name
+
     @contextlib.contextmanager
     def image_folder(self) -> Iterator[Path]:
         """Give a folder to write an image's files into, which :meth:`finish` puts in place."""
@@ -282,6 +300,7 @@ class Store:
             raise output_error(target, error) from error
         record = {"key": key, "files": sizes, **facts}
         atomic_write(self._record_path(name), json.dumps(record, indent=1))
+        self.forget_tiles(name)
         return record
 
 

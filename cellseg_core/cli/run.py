@@ -67,8 +67,12 @@ def summarise(summary: Summary) -> None:
     """Print what was done and where to look."""
     done = [outcome for outcome in summary.outcomes if outcome.state != "failed"]
     for outcome in done:
-        again = " (done before)" if outcome.state == "resumed" else ""
         decided = outcome.facts["decided"]
+        again = ""
+        if outcome.state == "resumed":
+            again = " (done before)"
+        elif "tiles_done_before" in decided:
+            again = f" ({decided['tiles_done_before']} of {decided['tiles']} tiles done before)"
         grown = f", grown by {decided['expand_px']:g} px" if decided["expand_px"] else ""
         click.echo(
             f"{outcome.name}: {counted(outcome.cells, 'cell')}, nuclei about "

@@ -83,10 +83,14 @@ def _run(plan: dict[str, Any], lines: _Lines) -> dict[str, Any]:
         reporter=lines,
     )
     done = [outcome for outcome in summary.outcomes if outcome.state != "failed"]
-    resumed = any(outcome.state == "resumed" for outcome in done)
+    begun = any("tiles_done_before" in outcome.facts["decided"] for outcome in done)
+    resumed = begun or any(outcome.state == "resumed" for outcome in done)
     return {
         "startup": startup,
-        "segment": sum(one.facts["decided"]["seconds"]["segment"] for one in done),
+        # Of an image that an earlier run began nobody knows how long it took.
+        "segment": None
+        if begun
+        else sum(one.facts["decided"]["seconds"]["segment"] for one in done),
         "seconds": None if resumed else summary.seconds,
         "peak": None if resumed else own_peak(),
         "megapixels": sum(math.prod(one.facts["input"]["shape"]) for one in done) / 1e6,

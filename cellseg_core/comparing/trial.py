@@ -40,7 +40,8 @@ class Trial:
         Seconds from the start of the process until a first small simulated image is done: imports,
         loading the network, compilation. None if it cannot do that image.
     segment
-        Seconds spent in the segmenter on the images that were done, after that.
+        Seconds spent in the segmenter on the images that were done, after that. None if an
+        earlier run had done a part of one.
     seconds
         Seconds for all images, with reading, measuring and writing. None if an earlier run had
         done some of them.

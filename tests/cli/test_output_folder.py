@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import attrs
 import numpy as np
@@ -12,7 +14,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cellseg_core import Image
+from cellseg_core import Image, segmenting
 from cellseg_core.errors import OutputError
 from cellseg_core.store import Store, fingerprint
 from cellseg_io.tiff import TiffReader
@@ -248,3 +250,63 @@ def test_columns_never_share_a_name(tmp_path) -> None:
     original = pd.read_csv(path)
     assert np.array_equal(original["Cell Size"], one.table.areas)
     assert len(original.columns) == 9 + len(names)
+
+
+def tiled(out: Path, image: Path, *more: object) -> list[object]:
+    given = ["run", image, "-o", out, "--nuclear", "DAPI", "--segmenter", "watershed", *D]
+    return [*given, "--tile", 32, "--expand", 2, *more]
+
+
+def test_an_interrupted_run_goes_on_with_the_next_tile(
+    cellseg, write_image, tmp_path, monkeypatch
+) -> None:
+    image = write_image(shape=(150, 170))
+    assert cellseg(*tiled(tmp_path / "undisturbed", image)).status == 0
+    real, calls = segmenting.segment_tile, []
+
+    def stops(*args: object) -> object:
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        calls.append(args)
+        return real(*args)
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(segmenting, "segment_tile", stops)
+        assert cellseg(*tiled(out, image)).status == 130
+        kept = list((out / ".cellseg" / "tiles").rglob("*.npz"))
+        assert len(kept) == 5
+        # Other settings, other tiles.
+        calls.clear()
+        assert cellseg(*tiled(out, image, "--set", "segmenter.threshold=0.3")).status == 130
+        assert len(calls) == 5
+        calls.clear()
+        assert cellseg(*tiled(out, image, "--fresh")).status == 130
+    done = cellseg(*tiled(out, image))
+    assert done.status == 0
+    assert "(5 of 30 tiles done before)" in done.out
+    assert not (out / ".cellseg" / "tiles" / "image").exists()
+    for path in (tmp_path / "undisturbed" / "image").iterdir():
+        assert (out / "image" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_gives_the_same_files(
+    cellseg, write_image, tmp_path
+) -> None:
+    image = write_image(shape=(330, 350))
+    assert cellseg(*tiled(tmp_path / "undisturbed", image)).status == 0
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "cellseg_core", *map(str, tiled(out, image))]
+    for wanted in (1, 30, 90):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while process.poll() is None:
+            if len(list((out / ".cellseg" / "tiles").rglob("*.npz"))) >= wanted:
+                process.kill()
+            time.sleep(0.002)
+        process.wait()
+    done = cellseg(*tiled(out, image))
+    assert done.status == 0
+    assert "tiles done before)" in done.out or "(done before)" in done.out
+    for path in (tmp_path / "undisturbed" / "image").iterdir():
+        assert (out / "image" / path.name).read_bytes() == path.read_bytes(), path.name

@@ -1,0 +1,119 @@
+"""Segmented tiles on disk: an interrupted run goes on with the tile where it stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+
+from cellseg_core.protocols import Labels
+from cellseg_core.stitching import TileObjects
+from cellseg_core.store import atomic_binary_file, atomic_write, output_error
+from cellseg_core.tiling import Tile
+
+__all__ = ["StoredLabels", "TileStore"]
+
+_UNPACKED = 9  # label images of tiles that are kept in memory: a tile and its neighbours
+
+
+class TileStore:
+    """The tiles of one image in a folder, a file for each.
+
+    Parameters
+    ----------
+    folder
+        A folder for one image in one state, done in one way: whoever names it answers for that.
+        It is made if need be.
+    plan
+        How the image is cut and magnified. What was made under another plan is removed.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._unpacked = lru_cache(maxsize=_UNPACKED)(_read_labels)
+        text = json.dumps(plan, sort_keys=True)
+        written = folder / "plan.json"
+        try:
+            if written.is_file() and written.read_text(encoding="utf-8") == text:
+                return
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise output_error(folder, error) from error
+        atomic_write(written, text)
+
+    def _path(self, tile: Tile) -> Path:
+        return self.folder / f"{tile.row:05}-{tile.col:05}.npz"
+
+    def get(self, tile: Tile) -> TileObjects | None:
+        """Return what was kept of a tile; None if that is nothing, or damaged."""
+        path = self._path(tile)
+        try:
+            with path.open("rb") as stream, np.load(stream) as kept:
+                # A damaged file shows when it is read, by its checksums.
+                arrays = {name: kept[name] for name in kept.files}
+            arrays.pop("labels")
+            return TileObjects(tile=tile, labels=StoredLabels(path, tile, self._unpacked), **arrays)
+        except (OSError, ValueError, LookupError, EOFError, TypeError, zipfile.BadZipFile):
+            return None
+
+    def put(self, objects: TileObjects) -> TileObjects:
+        """Keep the objects of a tile, and return them with labels that are read when needed.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        import imagecodecs
+
+        path, tile = self._path(objects.tile), objects.tile
+        labels = np.ascontiguousarray(objects.labels[:, :], np.int32)
+        packed = np.frombuffer(imagecodecs.zstd_encode(labels.tobytes(), 1), np.uint8)
+        arrays = attrs.asdict(objects, recurse=False) | {"labels": packed}
+        del arrays["tile"]
+        with atomic_binary_file(path) as stream:
+            np.savez(stream, **arrays)
+        return attrs.evolve(objects, labels=StoredLabels(path, tile, self._unpacked))
+
+
+@attrs.frozen(eq=False)
+class StoredLabels:
+    """The labels of a tile's window as :class:`~cellseg_core.label_image.LazyLabels`, on disk."""
+
+    path: Path
+    tile: Tile
+    _read: Any
+    dtype = np.dtype(np.int32)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return ``(Y, X)`` of the window."""
+        return self.tile.window.shape
+
+    def __getitem__(self, key: Any) -> Labels:
+        """Return the labels of a part of the window. They must not be changed."""
+        part: Labels = self._read(self.path, self.shape)[key]
+        return part
+
+
+def _read_labels(path: Path, shape: tuple[int, int]) -> Labels:
+    import imagecodecs
+
+    with path.open("rb") as stream, np.load(stream) as kept:
+        packed = kept["labels"]
+    labels: Labels = np.frombuffer(imagecodecs.zstd_decode(packed), np.int32)
+    return labels.reshape(shape)

@@ -1,0 +1,123 @@
+"""Tiles on disk: what is there is not segmented again, and makes no difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+
+from cellseg_core import Pipeline, Segmentation
+from cellseg_core.errors import OutputError
+from cellseg_core.image import Image
+from cellseg_core.stitching import TileObjects, stitch, tile_objects
+from cellseg_core.synthetic import simulate_tissue
+from cellseg_core.tile_store import TileStore
+from cellseg_core.tiling import Tile, tile_image
+
+PLAN = {"tile": 64, "diameter": 12.0}
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    return simulate_tissue((200, 260), seed=4, channels=["DAPI", "CD3"]).image
+
+
+@attrs.define
+class Counting:
+    """A watershed that counts its tiles, and is interrupted at one of them."""
+
+    stops_at: int = -1
+    calls: int = 0
+    native_diameter: float | None = None
+    halo: int = 20
+
+    def segment(self, tile: np.ndarray) -> Segmentation:
+        from skimage.measure import label
+
+        if self.calls == self.stops_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        labels = np.asarray(label(tile[0] > 0.4))
+        return Segmentation(labels, np.linspace(0, 1, int(labels.max())))
+
+
+def run(image: Image, segmenter: Counting, work: Path | None = None, **more: object):
+    made = Pipeline(segmenter=segmenter, nuclear_diameter=12, tile=64, expand_by=2, **more)
+    return made.run(image, "DAPI", work=work)
+
+
+def objects(image: Image, tile: Tile, seed: int = 0) -> TileObjects:
+    rng = np.random.default_rng(seed)
+    labels = np.kron(rng.integers(0, 30, (9, 10)), np.ones((10, 10), int))
+    height, width = tile.window.shape
+    found = Segmentation(labels[:height, :width], rng.random(30))
+    return tile_objects(tile, found, image.shape)
+
+
+def test_a_tile_comes_back_as_it_was(image: Image, tmp_path: Path) -> None:
+    store = TileStore(tmp_path / "tiles", PLAN)
+    tile = tile_image(image.shape, 64, 10)[6]
+    assert store.get(tile) is None
+    made = objects(image, tile)
+    for kept in (store.put(made), store.get(tile), TileStore(tmp_path / "tiles", PLAN).get(tile)):
+        assert kept is not None
+        for name in ("centres", "depths", "areas", "scores"):
+            assert np.array_equal(getattr(kept, name), getattr(made, name), equal_nan=True)
+            assert getattr(kept, name).dtype == getattr(made, name).dtype
+        assert kept.labels.shape == made.labels.shape
+        assert np.array_equal(kept.labels[:, :], made.labels)
+        assert np.array_equal(kept.labels[3:20, 5:], made.labels[3:20, 5:])
+
+
+def test_stored_tiles_are_stitched_like_others(image: Image, tmp_path: Path) -> None:
+    store = TileStore(tmp_path / "tiles", PLAN)
+    made = [objects(image, tile, n) for n, tile in enumerate(tile_image(image.shape, 64, 10))]
+    kept = [store.put(one) for one in made]
+    assert np.array_equal(stitch(image.shape, kept)[:, :], stitch(image.shape, made)[:, :])
+
+
+def test_what_was_made_under_another_plan_or_is_damaged_is_not_taken(
+    image: Image, tmp_path: Path
+) -> None:
+    tiles = tile_image(image.shape, 64, 10)
+    store = TileStore(tmp_path / "tiles", PLAN)
+    for tile in tiles[:3]:
+        store.put(objects(image, tile))
+    first, second, third = sorted((tmp_path / "tiles").glob("*.npz"))
+    first.write_bytes(first.read_bytes()[:-40])
+    second.write_bytes(b"")
+    content = bytearray(third.read_bytes())
+    content[len(content) // 2] ^= 255
+    third.write_bytes(content)
+    again = TileStore(tmp_path / "tiles", PLAN)
+    assert [again.get(tile) for tile in tiles[:3]] == [None] * 3
+    again.put(objects(image, tiles[0]))
+    other = TileStore(tmp_path / "tiles", {**PLAN, "diameter": 13.0})
+    assert other.get(tiles[0]) is None
+
+
+def test_an_interrupted_image_goes_on_where_it_stopped(image: Image, tmp_path: Path) -> None:
+    undisturbed = run(image, Counting())
+    tiles = undisturbed.facts["tiles"]
+    assert tiles > 12
+    with pytest.raises(KeyboardInterrupt):
+        run(image, Counting(stops_at=7), tmp_path / "tiles")
+    with pytest.raises(KeyboardInterrupt):
+        run(image, Counting(stops_at=3), tmp_path / "tiles")
+    last = Counting()
+    result = run(image, last, tmp_path / "tiles")
+    assert last.calls == tiles - 10
+    assert result.facts["tiles_done_before"] == 10
+    assert np.array_equal(result.cells, undisturbed.cells)
+    assert result.table.to_pandas().equals(undisturbed.table.to_pandas())
+    smaller = Counting()
+    run(image, smaller, tmp_path / "tiles", overlap=60)
+    assert smaller.calls == tiles
+
+
+def test_a_folder_that_cannot_be_written_is_named(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file.tiles cannot be written"):
+        run(image, Counting(), tmp_path / "file" / "tiles")
