@@ -83,10 +83,15 @@ class TileStore:
         path, tile = self._path(objects.tile), objects.tile
         labels = np.ascontiguousarray(objects.labels[:, :], np.int32)
         packed = np.frombuffer(imagecodecs.zstd_encode(labels.tobytes(), 1), np.uint8)
-        arrays = attrs.asdict(objects, recurse=False) | {"labels": packed}
-        del arrays["tile"]
         with atomic_binary_file(path) as stream:
-            np.savez(stream, **arrays)
+            np.savez(
+                stream,
+                labels=packed,
+                centres=objects.centres,
+                depths=objects.depths,
+                areas=objects.areas,
+                scores=objects.scores,
+            )
         return attrs.evolve(objects, labels=StoredLabels(path, tile, self._unpacked))
 
 

@@ -171,7 +171,7 @@ def test_a_finished_run_is_not_done_again(cellseg, write_image, tmp_path, monkey
     out, path = tmp_path / "out", write_image()
     cellseg("run", path, "-o", out, *D)
     before = files(out)
-    monkeypatch.setattr(pipeline, "segment_tile", None)
+    monkeypatch.setattr(pipeline, "segment_tiles", None)
     done = cellseg("run", path, "-o", out, *D)
     assert done.status == 0
     assert "(done before)" in done.out
