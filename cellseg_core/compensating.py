@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cellseg_core.errors import CellsegError, ConfigurationError, SegmentationError
 from cellseg_core.image import Image
+from cellseg_core.label_image import LazyLabels
 from cellseg_core.protocols import Compensation, Compensator, ImageCompensator, Labels
 
 __all__ = ["moved", "run_compensator"]
@@ -17,7 +18,7 @@ __all__ = ["moved", "run_compensator"]
 def run_compensator(
     compensator: Compensator | ImageCompensator,
     image: Image,
-    labels: Labels,
+    labels: Labels | LazyLabels,
     means: NDArray[np.float64],
 ) -> Compensation:
     """Return what a compensator makes of the means, which are not changed.

@@ -13,19 +13,19 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import attrs
-import numpy as np
 
 from cellseg_core.compensating import moved, run_compensator
 from cellseg_core.component import KINDS
 from cellseg_core.errors import (
-    CellsegError,
     ConfigurationError,
     ImageError,
-    SegmentationError,
     nearest,
 )
 from cellseg_core.features import Features
+from cellseg_core.growing import grow
 from cellseg_core.image import Image
+from cellseg_core.label_image import LazyLabels
+from cellseg_core.label_store import make_labels
 from cellseg_core.length import Length
 from cellseg_core.measure import measure
 from cellseg_core.measured_diameter import measure_diameter
@@ -51,6 +51,7 @@ __all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
 DEFAULT_SEGMENTER = "maskrcnn"
 
 _TILE = 1024
+_IN_MEMORY = 2**26  # px: label images of up to 8192 x 8192
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how many parts of it are done, and how many there are."""
@@ -65,9 +66,10 @@ class Result:
     image
         The image.
     nuclei
-        (Y, X) int32 label image as segmented: 0 is background, ids 1..N in reading order.
+        (Y, X) int32 label image as segmented: 0 is background, ids 1..N in reading order. Of very
+        large images that were done with a work folder, it is lazy, and gone with the folder.
     cells
-        (Y, X) int32 label image after expansion, with the same ids.
+        The same after expansion, with the same ids.
     table
         One row for each cell.
     scaled
@@ -81,8 +83,8 @@ class Result:
     """
 
     image: Image
-    nuclei: Labels
-    cells: Labels
+    nuclei: Labels | LazyLabels
+    cells: Labels | LazyLabels
     table: CellTable
     scaled: ScaledImage
     nuclear_diameter: float
@@ -197,8 +199,9 @@ class Pipeline:
             channel.
         work
             A folder to keep segmented tiles in, for this image with these settings alone: what is
-            there already is not segmented again. Default: tiles are kept in memory. A result does
-            not depend on it.
+            there already is not segmented again. Label images of more than 8192 x 8192 px are made
+            there too, so that memory does not grow with the image. Default: all is kept in memory.
+            Values do not depend on it.
 
         Raises
         ------
@@ -207,9 +210,9 @@ class Pipeline:
         """
         report = progress or (lambda _step, _done, _total: None)
         image = _as_image(image)
-        grow = Length.of(self.expand_by).in_px(image.pixel_size, image.name)
+        grow_by = Length.of(self.expand_by).in_px(image.pixel_size, image.name)
         untouched = [image.index(name) for name in self.compensate_except]
-        built = self.build(grow)
+        built = self.build(grow_by)
         watch = _Watch()
         warnings: list[str] = []
 
@@ -271,15 +274,26 @@ class Pipeline:
         watch.lap("segment")
 
         stitched = stitch(image.shape, objects)
-        whole = stitched[:, :]
-        order = reading_order(whole, self.min_size)
-        nuclei, scores = order.apply(whole), stitched.scores[order.former - 1]
-        del objects, stitched, whole
+        order = reading_order(stitched, self.min_size)
+        scores = stitched.scores[order.former - 1]
+        on_disk = store is not None and math.prod(image.shape) > _IN_MEMORY
+
+        def folder_for(kind: str) -> Path | None:
+            return store.folder / kind if store is not None and on_disk else None
+
+        nuclei = make_labels(
+            image.shape,
+            lambda box: order.apply(stitched[box.slices]),
+            folder_for("nuclei.zarr"),
+        )
+        del objects
         watch.lap("stitch")
 
         if built.expander is not None:
             report("expand", 0, 1)
-        cells = _expanded(built.expander, nuclei, image.name)
+        cells = nuclei
+        if built.expander is not None:
+            cells = grow(built.expander, nuclei, grow_by, image.name, folder_for("cells.zarr"))
         watch.lap("expand")
         with catch_warnings(record=True) as caught:
             simplefilter("always")
@@ -340,7 +354,7 @@ class Pipeline:
             "tiles": len(tiles),
             **({"tiles_done_before": again} if again else {}),
             "overlap_px": 2 * margin,
-            "expand_px": grow,
+            "expand_px": grow_by,
             **({"compensation": compensation} if compensation else {}),
             "removed_small": order.removed,
             "seconds": watch.laps,
@@ -443,30 +457,11 @@ class _Watch:
         self._last = now
 
 
-def _expanded(expander: Expander | None, nuclei: Labels, name: str) -> Labels:
-    if expander is None:
-        return nuclei
-    try:
-        cells = expander.expand(nuclei)
-    except CellsegError:
-        raise
-    except Exception as error:
-        raise SegmentationError(
-            f"{name}: {type(expander).__name__} failed ({type(error).__name__}: {error})."
-        ) from error
-    if cells.shape != nuclei.shape or not np.array_equal(cells[nuclei > 0], nuclei[nuclei > 0]):
-        raise SegmentationError(
-            f"{name}: {type(expander).__name__} broke a rule: cells must keep the size of the "
-            "label image and every pixel of their nuclei."
-        )
-    return cells
-
-
 def _compensated(
     compensator: Compensator | ImageCompensator,
     name: str,
     image: Image,
-    cells: Labels,
+    cells: Labels | LazyLabels,
     table: CellTable,
     untouched: Sequence[int],
 ) -> tuple[CellTable, dict[str, Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.image import Image
+from cellseg_core.label_image import LazyLabels
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
@@ -173,12 +174,13 @@ class Compensator(Protocol):
     """Takes signal that bled in from neighbouring cells out of the per-cell means."""
 
     def compensate(
-        self, labels: Labels, means: NDArray[np.float64]
+        self, labels: Labels | LazyLabels, means: NDArray[np.float64]
     ) -> NDArray[np.float64] | Compensation:
         """Return the compensated means, shape (N, K), not negative.
 
-        ``labels`` (Y, X) holds the ids 1..N; row ``i`` of ``means`` belongs to id ``i + 1``. A
-        mean is NaN where a cell has no pixel with a value, and stays so.
+        ``labels`` (Y, X) holds the ids 1..N; row ``i`` of ``means`` belongs to id ``i + 1``. Of
+        very large images it is lazy: index it window by window. A mean is NaN where a cell has no
+        pixel with a value, and stays so.
         """
         ...
 
@@ -188,7 +190,7 @@ class ImageCompensator(Protocol):
     """A compensator that looks at the pixels too."""
 
     def compensate_image(
-        self, image: Image, labels: Labels, means: NDArray[np.float64]
+        self, image: Image, labels: Labels | LazyLabels, means: NDArray[np.float64]
     ) -> NDArray[np.float64] | Compensation:
         """Return the compensated means, as :meth:`Compensator.compensate` does.
 

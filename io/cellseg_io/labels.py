@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import attrs
 
 from cellseg_core.errors import ConfigurationError
+from cellseg_core.label_image import read_labels
 from cellseg_io.ome_zarr.label_pyramid import write_label_pyramid
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class LabelsWriter:
                 paths += write_label_pyramid(path, labels, name, pixel_size)
             else:
                 path = folder / f"{kind}.ome.tif"
-                _write(path, labels, name, pixel_size)
+                _write(path, read_labels(labels), name, pixel_size)
                 paths.append(path)
         return paths
 

@@ -14,6 +14,7 @@ from cellseg_core.errors import ConfigurationError
 from cellseg_core.outlines import inner_outlines
 
 if TYPE_CHECKING:
+    from cellseg_core.label_image import LazyLabels
     from cellseg_core.pipeline import Result
     from cellseg_core.protocols import Labels
 
@@ -78,7 +79,7 @@ class OverlayWriter:
         gray = gray ** np.float32(self.gamma) * np.float32(_WHITE)
         picture = np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
         picture = _magnified(picture, zoom)
-        kinds: list[tuple[Labels, tuple[int, int, int]]] = [(result.nuclei, _NUCLEUS)]
+        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, _NUCLEUS)]
         if result.cells is not result.nuclei:
             kinds.insert(0, (result.cells, _CELL))
         for labels, colour in kinds:

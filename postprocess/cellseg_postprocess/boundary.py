@@ -184,7 +184,7 @@ class BoundaryCompensator:
     width: int = attrs.field(default=3, validator=_width_in_range)
 
     def compensate_image(
-        self, image: Image, labels: Labels, means: NDArray[np.float64]
+        self, image: Image, labels: Labels | LazyLabels, means: NDArray[np.float64]
     ) -> Compensation:
         """Return the compensated means (N, K)."""
         compensated = compensate_boundary(image, labels, means, width=self.width)

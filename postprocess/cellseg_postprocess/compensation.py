@@ -116,6 +116,6 @@ class ContactCompensator:
     :func:`~cellseg_postprocess.bleed_system.solve_bleed`.
     """
 
-    def compensate(self, labels: Labels, means: NDArray[np.float64]) -> Compensation:
+    def compensate(self, labels: Labels | LazyLabels, means: NDArray[np.float64]) -> Compensation:
         """Return the compensated means (N, K)."""
         return Compensation(*_compensated(labels, means))

@@ -200,7 +200,7 @@ class ConservingCompensator:
     spread: float = attrs.field(default=1.5, validator=_spread_in_range)
     iterations: int = attrs.field(default=10, validator=_iterations_in_range)
 
-    def compensate(self, labels: Labels, means: NDArray[np.float64]) -> Compensation:
+    def compensate(self, labels: Labels | LazyLabels, means: NDArray[np.float64]) -> Compensation:
         """Return the compensated means (N, K)."""
         compensated = compensate_conserving(
             labels, means, spread=self.spread, iterations=self.iterations

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cellseg_core import Image, segmenting
+from cellseg_core import Image, label_store, pipeline, segmenting
 from cellseg_core.errors import OutputError
 from cellseg_core.store import Store, fingerprint
 from cellseg_io.tiff import TiffReader
@@ -288,6 +288,20 @@ def test_an_interrupted_run_goes_on_with_the_next_tile(
     assert not (out / ".cellseg" / "tiles" / "image").exists()
     for path in (tmp_path / "undisturbed" / "image").iterdir():
         assert (out / "image" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_label_images_on_disk_make_the_same_files(
+    cellseg, write_image, tmp_path, monkeypatch
+) -> None:
+    image = write_image(shape=(150, 170))
+    more = ("--compensate", "--features", "shape", "--set", "labels.format=tiff")
+    assert cellseg(*tiled(tmp_path / "memory", image, *more)).status == 0
+    monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(label_store, "_WINDOW", 64)
+    monkeypatch.setattr(label_store, "_CHUNK", 32)
+    assert cellseg(*tiled(tmp_path / "disk", image, *more)).status == 0
+    for path in (tmp_path / "memory" / "image").iterdir():
+        assert (tmp_path / "disk" / "image" / path.name).read_bytes() == path.read_bytes()
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import attrs
 import numpy as np
 import pytest
 
-from cellseg_core import Pipeline, Segmentation
-from cellseg_core.errors import OutputError
+from cellseg_core import Pipeline, Segmentation, label_store, pipeline
+from cellseg_core.errors import OutputError, SegmentationError
 from cellseg_core.image import Image
 from cellseg_core.stitching import TileObjects, stitch, tile_objects
 from cellseg_core.synthetic import simulate_tissue
@@ -44,7 +44,8 @@ class Counting:
 
 
 def run(image: Image, segmenter: Counting, work: Path | None = None, **more: object):
-    made = Pipeline(segmenter=segmenter, nuclear_diameter=12, tile=64, expand_by=2, **more)
+    given = {"nuclear_diameter": 12, "tile": 64, "expand_by": 2, **more}
+    made = Pipeline(segmenter=segmenter, **given)
     return made.run(image, "DAPI", work=work)
 
 
@@ -115,6 +116,42 @@ def test_an_interrupted_image_goes_on_where_it_stopped(image: Image, tmp_path: P
     smaller = Counting()
     run(image, smaller, tmp_path / "tiles", overlap=60)
     assert smaller.calls == tiles
+
+
+@pytest.mark.parametrize("expander", ["sequential", "standard", "voronoi"])
+def test_label_images_on_disk_are_those_in_memory(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expander: str
+) -> None:
+    more = {
+        "expander": expander,
+        "compensator": "conserving",
+        "features": ("shape", "neighbours", "compartments", "median"),
+    }
+    memory = run(image, Counting(), **more)
+    assert isinstance(memory.cells, np.ndarray)
+    monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(label_store, "_WINDOW", 64)
+    monkeypatch.setattr(label_store, "_CHUNK", 16)
+    disk = run(image, Counting(), tmp_path / "tiles", **more)
+    assert not isinstance(disk.cells, np.ndarray)
+    assert np.array_equal(disk.nuclei[:, :], memory.nuclei)
+    assert np.array_equal(disk.cells[:, :], memory.cells)
+    assert disk.table.to_pandas().equals(memory.table.to_pandas())
+    assert memory.table.to_pandas()["area"].gt(20).any()
+    again = run(image, Counting(stops_at=0), tmp_path / "tiles", **more)
+    assert np.array_equal(again.cells[:, :], memory.cells)
+
+
+def test_an_expander_that_breaks_a_rule_in_one_window_is_found_out(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Greedy:
+        def expand(self, labels: np.ndarray) -> np.ndarray:
+            return np.full_like(labels, labels.max())
+
+    monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
+    with pytest.raises(SegmentationError, match="Greedy broke a rule"):
+        run(image, Counting(), tmp_path / "tiles", expander=Greedy())
 
 
 def test_a_folder_that_cannot_be_written_is_named(image: Image, tmp_path: Path) -> None:
