@@ -173,6 +173,14 @@ class Image:
         """Return the data type of the stored pixels."""
         return np.dtype(self.pixels.dtype)
 
+    @property
+    def stored(self) -> tuple[int, int] | None:
+        """Return (rows, columns) in px of what is decoded in one piece, None if any part can be.
+
+        It is what the pixels say as ``stored``, where they say it.
+        """
+        return getattr(self.pixels, "stored", None)
+
     def index(self, channel: str) -> int:
         """Return the number of the channel that the name means.
 

@@ -110,7 +110,7 @@ def measure(
             f"{np.shape(scores)}."
         )
     found = _Columns.empty(regions.ids.size, len(image.channels), wanted)
-    windows = list(plan(regions, image.shape))
+    windows = list(plan(regions, image.shape, image.stored))
     steps = len(windows) * len(image.channels)
 
     # Each cell belongs to one window, so no two threads write to the same place.

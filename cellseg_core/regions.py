@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -166,28 +167,34 @@ def _reduced(
     return reduced
 
 
-def plan(regions: Regions, shape: tuple[int, int]) -> Iterator[Window]:
+def plan(
+    regions: Regions, shape: tuple[int, int], stored: tuple[int, int] | None = None
+) -> Iterator[Window]:
     """Yield windows that together hold every cell whole, each cell once.
 
-    The windows are bands of rows, with the cells whose first row is in them. A cell taller than a
-    band has a window of its own, so that it makes no other one larger. Bands are made higher
-    until those windows together are no larger than the image.
+    The windows are bands of rows, or about squares where the image is ``stored`` in tiles of so
+    many (rows, columns): neighbouring windows then decode few of the same. A window has the cells
+    whose first row and column are in its part of the image. A cell larger than such a part has a
+    window of its own, so that it makes no other one larger. Parts are made larger until those
+    windows together are no larger than the image.
     """
     if not regions.ids.size:
         return
     y0, x0, y1, x1 = regions.boxes.T
-    heights = y1 - y0
-    boxes = heights * (x1 - x0)
+    heights, widths = y1 - y0, x1 - x0
     band = next(row_bands(shape))
-    step = band.stop - band.start
-    while boxes[heights > step].sum() > shape[0] * shape[1]:
-        step *= 2
-    tall = heights > step
-    own = np.where(tall, -1, y0 // step)
+    tall, wide = band.stop - band.start, shape[1]
+    if stored is not None and stored[1] < shape[1]:
+        edge = math.isqrt(tall * wide)
+        tall, wide = (max(1, round(edge / length)) * length for length in stored)
+    while (heights * widths)[(heights > tall) | (widths > wide)].sum() > shape[0] * shape[1]:
+        tall, wide = 2 * tall, min(2 * wide, shape[1])
+    large = (heights > tall) | (widths > wide)
+    own = np.where(large, -1, y0 // tall * math.ceil(shape[1] / wide) + x0 // wide)
     order = np.argsort(own, kind="stable")
     begin = np.flatnonzero(np.diff(own[order], prepend=-2))
     for cells in np.split(order, begin[1:]):
-        if tall[cells[0]]:
+        if large[cells[0]]:
             for cell in cells:
                 yield Window(
                     slice(int(y0[cell]), int(y1[cell])),
@@ -195,7 +202,10 @@ def plan(regions: Regions, shape: tuple[int, int]) -> Iterator[Window]:
                     np.array([cell]),
                 )
         else:
-            yield Window(slice(int(y0[cells].min()), int(y1[cells].max())), slice(None), cells)
+            columns = slice(None)
+            if wide < shape[1]:
+                columns = slice(int(x0[cells].min()), int(x1[cells].max()))
+            yield Window(slice(int(y0[cells].min()), int(y1[cells].max())), columns, cells)
 
 
 def read_window(

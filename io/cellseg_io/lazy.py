@@ -34,6 +34,9 @@ class LazyPlanes:
         Data type of the pixels, in the byte order of this machine.
     source
         Gives the windows. It can be pickled, so that worker processes read for themselves.
+    stored
+        (rows, columns) of the tiles or strips that are decoded one by one; None where there are
+        none.
 
     >>> class Ramp:
     ...     def window(self, channel, y0, y1, x0, x1):
@@ -48,6 +51,7 @@ class LazyPlanes:
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     source: PlaneSource
+    stored: tuple[int, int] | None = None
 
     @property
     def ndim(self) -> int:

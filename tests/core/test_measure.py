@@ -226,10 +226,11 @@ def test_all_statistics_of_all_compartments_equal_numpy_s(dtype: str) -> None:
     shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     seed=st.integers(0, 10_000),
     bands=st.tuples(st.integers(1, 60), st.integers(1, 2000)),
+    stored=st.none() | st.tuples(st.integers(1, 30), st.integers(1, 30)),
     floats=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
-def test_no_value_depends_on_how_the_image_is_cut(shape, seed, bands, floats) -> None:
+@settings(max_examples=100, deadline=None)
+def test_no_value_depends_on_how_the_image_is_cut(shape, seed, bands, stored, floats) -> None:
     rng = np.random.default_rng(seed)
     labels, nuclei = tissue(shape, seed)
     pixels = rng.normal(1, 1e4, (2, *shape)).astype(np.float32)
@@ -237,10 +238,12 @@ def test_no_value_depends_on_how_the_image_is_cut(shape, seed, bands, floats) ->
     if not floats:
         pixels = rng.integers(0, 65_536, (2, *shape)).astype(np.uint16)
     tables = []
-    for band in bands:
+    for band, tiles in zip(bands, (None, stored), strict=True):
+        lazy = Lazy(pixels)
+        lazy.stored = tiles
         with bands_of(band):
             tables.append(
-                measure(Lazy(pixels), Lazy(labels), nuclei=Lazy(nuclei), features="all").columns()
+                measure(lazy, Lazy(labels), nuclei=Lazy(nuclei), features="all").columns()
             )
     one, other = tables
     assert list(one) == list(other)
@@ -346,6 +349,29 @@ def test_lazy_images_are_read_in_windows_and_memory_stays_small() -> None:
     assert np.all(table.intensities == 7)
     assert peak - kept < 0.3 * channels * side * side * 2
     assert lazy.read < 1.15 * channels * side * side
+
+
+def test_an_image_stored_in_tiles_is_read_in_squares_of_tiles() -> None:
+    labels = np.zeros((1000, 3000), np.int32)
+    labels[5::10, 2::10] = np.arange(1, 30_001).reshape(100, 300)
+    labels[1:3, 40:50] = 40_000
+    asked = []
+
+    class Tiled(Lazy):
+        stored = (90, 110)
+
+        def __getitem__(self, key: Any) -> np.ndarray:
+            asked.append(key[1:])
+            return super().__getitem__(key)
+
+    pixels = Tiled(np.random.default_rng(0).integers(0, 99, (1, 1000, 3000)).astype(np.uint16))
+    with bands_of(200 * 200):
+        table = measure(pixels, labels)
+    assert table.labels.size == 30_001
+    assert {columns.start // 220 for _, columns in asked} == set(range(14))
+    assert {rows.start // 180 for rows, _ in asked} == set(range(6))
+    assert len(asked) == 14 * 6
+    assert pixels.read <= 1000 * 3000
 
 
 def test_one_tall_cell_makes_no_window_of_other_cells_larger() -> None:

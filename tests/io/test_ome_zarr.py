@@ -206,6 +206,11 @@ def test_a_chunk_is_decoded_once_for_all_windows_and_channels(
     assert sorted(map(tuple, read)) == [(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1)]
 
 
+def test_chunks_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "xyc.zarr", np.moveaxis(PIXELS, 0, -1), "yxc", chunks=(20, 16, 2))
+    assert read_image(path).stored == (20, 16)
+
+
 def test_damage_is_told_with_the_place(tmp_path: Path) -> None:
     path = write(tmp_path / "image.zarr", chunks=(1, 41, 57))
     image = read_image(path)

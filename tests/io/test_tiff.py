@@ -715,3 +715,15 @@ def test_the_rule_for_axes_is_the_one_that_json_metadata_lacks(tmp_path: Path) -
     tifffile.imwrite(tmp_path / "x.tif", noise((4, 64, 48)), photometric="minisblack")
     with tifffile.TiffFile(tmp_path / "x.tif") as tif:
         assert "axes" not in json.loads(tif.pages.first.description)
+
+
+def test_tiles_and_strips_are_told(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 999, (2, 70, 90)).astype(np.uint16)
+    for name, how, expected in (
+        ("tiles", {"tile": (32, 48), "compression": "zlib"}, (32, 48)),
+        ("strips", {"rowsperstrip": 7, "compression": "zlib"}, (7, 90)),
+        ("plain", {}, None),
+    ):
+        path = tmp_path / f"{name}.tif"
+        tifffile.imwrite(path, pixels, photometric="minisblack", **how)
+        assert TiffReader().read(path)[0].stored == expected, name

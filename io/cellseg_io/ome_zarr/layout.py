@@ -36,8 +36,8 @@ class StoredImage:
         Its name in the folder, or empty.
     array
         Where the array of full resolution is in the folder.
-    axes, dtype
-        What is known of its axes, and its data type.
+    axes, dtype, chunks
+        What is known of its axes, its data type, and the shape of what is decoded at a time.
     described
         Channel names and pixel size, as far as the metadata tells them.
     """
@@ -46,6 +46,7 @@ class StoredImage:
     array: str
     axes: StoredAxes
     dtype: Any
+    chunks: tuple[int, ...]
     described: Described = attrs.field(factory=Described)
 
 
@@ -77,7 +78,7 @@ def read_layout(path: Path) -> list[StoredImage]:
     try:
         if isinstance(node, zarr.Array):
             axes = StoredAxes("Q" * (node.ndim - 2) + "YX", node.shape)
-            return [StoredImage("", "", axes, node.dtype)]
+            return [StoredImage("", "", axes, node.dtype, node.chunks)]
         found = list(_images(node))
     except ImageError:
         raise
@@ -173,6 +174,7 @@ def _image(
         array=f"{within}{first['path']}",
         axes=StoredAxes("".join(letters), array.shape, f"OME-Zarr {version}"),
         dtype=array.dtype,
+        chunks=array.chunks,
         described=Described(names, size, note),
     )
 

@@ -74,7 +74,12 @@ class OmeZarrReader:
         named = name_channels(path, count, self.names, listed) or number_channels(count)
         shape = (count, stored.axes.shape[plan.y], stored.axes.shape[plan.x])
         return Image(
-            LazyPlanes(shape, stored.dtype.newbyteorder("="), ZarrPlanes(path, stored.array, plan)),
+            LazyPlanes(
+                shape,
+                stored.dtype.newbyteorder("="),
+                ZarrPlanes(path, stored.array, plan),
+                (stored.chunks[plan.y], stored.chunks[plan.x]),
+            ),
             channels=named.names,
             pixel_size=stored.described.pixel_size,
             name=name,

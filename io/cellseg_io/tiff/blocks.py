@@ -39,6 +39,13 @@ class Block(Protocol):
         """Return the files that hold the pixels."""
         ...
 
+    def stored(self, y: int, x: int) -> tuple[int, int] | None:
+        """Return (rows, columns) of what is decoded in one piece, None if any part can be.
+
+        ``y`` and ``x`` are the numbers of these two axes.
+        """
+        ...
+
     def window(
         self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
     ) -> NDArray[Any]:
@@ -66,6 +73,10 @@ class PlainBlock:
     def files(self) -> set[Path]:
         """Return the file that holds the pixels."""
         return {self.path}
+
+    def stored(self, y: int, x: int) -> None:  # noqa: ARG002 - any part is read by itself
+        """Return None."""
+        return
 
     def window(
         self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
@@ -184,18 +195,29 @@ class PagedBlock:
         """Return the files that hold the pixels."""
         return {page.path for page in self.pages}
 
+    def stored(self, y: int, x: int) -> tuple[int, int] | None:
+        """Return (rows, columns) of a tile or strip; of all where the whole is decoded."""
+        page = self.pages[0]
+        if not self._in_pages(y, x):
+            return self.shape[y], self.shape[x]
+        return None if page.plain_offset is not None else page.segment_shape[1:]
+
+    def _in_pages(self, y: int, x: int) -> bool:
+        """Return whether a plane over two axes lies in one page, row by row."""
+        _, _, height, width, samples = self.pages[0].shape
+        strides = [math.prod(self.shape[axis + 1 :]) for axis in (y, x)]
+        size = (self.shape[y], self.shape[x])
+        return strides == [width * samples, samples] and size == (height, width)
+
     def window(
         self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
     ) -> NDArray[Any]:
         """Return a new array (rows, columns)."""
         inside = self.pages[0].shape
-        _, _, height, width, samples = inside
         strides = [math.prod(self.shape[i + 1 :]) for i in range(len(self.shape))]
         place = [0 if axis in (y, x) else i for axis, i in enumerate(index)]
         start = sum(i * step for i, step in zip(place, strides, strict=True))
-        if (strides[y], strides[x]) == (width * samples, samples) and (
-            (self.shape[y], self.shape[x]) == (height, width)
-        ):
+        if self._in_pages(y, x):
             number, rest = divmod(start, math.prod(inside))
             sample, depth, _, _, interleaved = (int(i) for i in np.unravel_index(rest, inside))
             return self.pages[number].window(sample, depth, interleaved, rows, columns)

@@ -84,7 +84,7 @@ class TiffReader:
         source = TiffPlanes(path, number, plan, block)
         sentence = [plan.sentence, *stored.notes, note, stored.described.pixel_note]
         return Image(
-            LazyPlanes(shape, block.dtype.newbyteorder("="), source),
+            LazyPlanes(shape, block.dtype.newbyteorder("="), source, block.stored(plan.y, plan.x)),
             channels=names,
             pixel_size=stored.described.pixel_size,
             name=name,
