@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import shutil
 import time
 import traceback
 import warnings
@@ -233,7 +234,7 @@ class _Run:
             try:
                 self._process(job, brightness, shared, fresh=fresh)
             except OutputError as error:
-                if error.errno == errno.ENOSPC:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 self.log.fail(job.image.name, job.source.path, error)
             except CellsegError as error:
@@ -246,6 +247,7 @@ class _Run:
                 )
                 self.log.fail(job.image.name, job.source.path, RuntimeError(report))
         self.log.reporter.images(len(self.log.outcomes), total)
+        self.store.forget_tiles(one.name for one in self.log.outcomes if one.state == "failed")
 
     def _shared_facts(self, brightness: Brightness | None) -> dict[str, Any]:
         """Return what, besides the image itself, decides over its results."""
@@ -281,9 +283,13 @@ class _Run:
         record = None if fresh else self.store.done(image.name, key)
         state = "done" if record is None else "resumed"
         if record is None:
-            work = self.store.tiles_of(image.name, key)
+            # What comes after segmentation may change without losing its tiles; the pipeline
+            # looks at all else that decides over them.
+            about = {name: shared[name] for name in ("segmenter", "packages")}
+            origin = shared["components"]["segmenter"]
+            work = self.store.tiles_of(image.name, key_of({**about, "of": origin, "input": facts}))
             if fresh:
-                self.store.forget_tiles(image.name)
+                shutil.rmtree(work, ignore_errors=True)
             result = self.pipeline.run(
                 image,
                 self.config.nuclear,

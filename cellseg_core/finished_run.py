@@ -80,8 +80,8 @@ class FinishedImage:
         path = labels_of_result(self.folder, kind)
         if path is None:
             raise ImageError(
-                f"{self.folder / kind}.ome.tif is not there. Run again with `labels` among the "
-                "writers (--write)."
+                f"{self.folder / kind}.ome.tif (or .zarr) is not there. Run again with `labels` "
+                "among the writers (--write)."
             )
         return read_label_file(path)
 

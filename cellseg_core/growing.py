@@ -9,7 +9,7 @@ import numpy as np
 
 from cellseg_core.errors import CellsegError, SegmentationError
 from cellseg_core.label_image import LazyLabels
-from cellseg_core.label_store import make_labels
+from cellseg_core.label_store import WINDOW, make_labels
 from cellseg_core.protocols import Expander, Labels
 from cellseg_core.regions import Regions, find_regions
 from cellseg_core.tiling import Box
@@ -38,7 +38,8 @@ def grow(
         Where to make the label image window by window. Default: in memory, in one piece. An
         expander gives the same both ways: what is further than ``ceil(distance) + 1`` px away
         from a window, but for the rest of nuclei that are not, decides over nothing in it
-        (:class:`~cellseg_core.testing.ExpanderTests`).
+        (:class:`~cellseg_core.testing.ExpanderTests`). Only of an object larger than a window, a
+        fold in the tissue, say, does it see a part.
 
     Raises
     ------
@@ -65,7 +66,8 @@ def _around(box: Box, regions: Regions, halo: int, shape: tuple[int, int]) -> Bo
     """Return the box, its surroundings, and all of every nucleus that can reach into them."""
     near = box.grown(halo, shape)
     y0, x0, y1, x1 = regions.boxes.T
-    there = regions.boxes[(y0 < near.y1) & (y1 > near.y0) & (x0 < near.x1) & (x1 > near.x0)]
+    meets = (y0 < near.y1) & (y1 > near.y0) & (x0 < near.x1) & (x1 > near.x0)
+    there = regions.boxes[meets & (np.maximum(y1 - y0, x1 - x0) <= WINDOW)]
     if not there.size:
         return near
     low, high = there[:, :2].min(axis=0), there[:, 2:].max(axis=0)

@@ -80,7 +80,7 @@ def find_label_files(path: str | Path, kind: Kind = "nuclei") -> dict[str, Path]
     path = Path(path)
     if not path.exists():
         raise ImageError(f"{path} does not exist. Check the spelling of the path.")
-    if path.is_file() or path.suffix.lower() == ".zarr":
+    if _is_one(path):
         return _by_name([path], path)
     own = labels_of_result(path, kind)
     if own is not None:
@@ -113,6 +113,11 @@ def find_label_files(path: str | Path, kind: Kind = "nuclei") -> dict[str, Path]
     return found
 
 
+def _is_one(path: Path) -> bool:
+    """Return whether a path is that of one label image: a file, or a Zarr folder."""
+    return path.is_file() or path.suffix.lower() == ".zarr"
+
+
 def labels_of_result(folder: Path, kind: Kind) -> Path | None:
     """Return the label image that ``cellseg run`` left in an image's folder, if it is there."""
     for path in (folder / f"{kind}.ome.tif", folder / f"{kind}.ome.zarr"):
@@ -140,9 +145,9 @@ def pair_label_files(
     if len(true_files) == len(pred_files) == 1:
         ((name, true_file),), (pred_file,) = true_files.items(), pred_files.values()
         return Pairing(pairs=(LabelPair(name, true_file, pred_file),))
-    if truth.is_file():
+    if _is_one(truth):
         pred_files = {name: file for name, file in pred_files.items() if name in true_files}
-    if pred.is_file():
+    if _is_one(pred):
         true_files = {name: file for name, file in true_files.items() if name in pred_files}
     both = sorted(true_files.keys() & pred_files.keys())
     if not both:

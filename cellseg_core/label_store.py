@@ -13,17 +13,23 @@ from cellseg_core.protocols import Labels
 from cellseg_core.store import output_error
 from cellseg_core.tiling import Box
 
-__all__ = ["make_labels", "windows_of"]
+__all__ = ["WINDOW", "make_labels", "windows_of"]
 
 _CHUNK = 512  # px: what is decoded at a time
-_WINDOW = 2048  # px: what is made at a time, and one file
+WINDOW = 2048
+"""Edge in px of what is made at a time, and of what is one file."""
 
 
-def windows_of(shape: tuple[int, int]) -> Iterator[Box]:
-    """Give the windows, row by row, in which a large label image is made."""
-    for top in range(0, shape[0], _WINDOW):
-        for left in range(0, shape[1], _WINDOW):
-            yield Box(top, min(top + _WINDOW, shape[0]), left, min(left + _WINDOW, shape[1]))
+def windows_of(shape: tuple[int, ...], edge: int) -> Iterator[Box]:
+    """Give the windows of an image (Y, X) with edges of so many px, row by row.
+
+    >>> [box.slices[1] for box in windows_of((5, 12), 10)]
+    [slice(0, 10, None), slice(10, 12, None)]
+    """
+    height, width = shape
+    for top in range(0, height, edge):
+        for left in range(0, width, edge):
+            yield Box(top, min(top + edge, height), left, min(left + edge, width))
 
 
 def make_labels(
@@ -31,7 +37,7 @@ def make_labels(
 ) -> Labels | LazyLabels:
     """Return the label image (Y, X) whose windows ``make`` returns, int32.
 
-    With ``folder``, which must not lie in use, it is made there, as a Zarr array that is read
+    With ``folder``, in whose place it comes, it is made there, as a Zarr array that is read
     window by window; without, in memory.
 
     Raises
@@ -54,11 +60,15 @@ def make_labels(
             shape=shape,
             dtype=np.int32,
             chunks=(_CHUNK, _CHUNK),
-            shards=(_WINDOW, _WINDOW),
+            shards=(WINDOW, WINDOW),
         )
-        for box in windows_of(shape):
-            array[box.slices] = make(box)
     except OSError as error:
         raise output_error(folder, error) from error
+    for box in windows_of(shape, WINDOW):
+        part = make(box)
+        try:
+            array[box.slices] = part
+        except OSError as error:
+            raise output_error(folder, error) from error
     made: LazyLabels = array
     return made

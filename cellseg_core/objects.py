@@ -16,7 +16,6 @@ __all__ = [
     "ReadingOrder",
     "bounding_boxes",
     "compact",
-    "in_reading_order",
     "reading_order",
     "tidy",
 ]
@@ -174,16 +173,3 @@ def reading_order(labels: LazyLabels | Labels, min_size: int = 1) -> ReadingOrde
     new = np.zeros(sizes.size, np.int32)
     new[former] = np.arange(1, former.size + 1, dtype=np.int32)
     return ReadingOrder(former, new, int(np.count_nonzero(sizes)) - former.size)
-
-
-def in_reading_order(labels: Labels, min_size: int = 1) -> tuple[Labels, NDArray[np.int64]]:
-    """Return ``labels`` renumbered 1..N by each object's first pixel, row by row, and the old ids.
-
-    Objects under ``min_size`` px are removed. ``old[i]`` is the former id of object ``i + 1``.
-
-    >>> new, old = in_reading_order(np.array([[0, 7, 7], [3, 0, 0]], np.int32))
-    >>> new.tolist(), old.tolist()
-    ([[0, 1, 1], [2, 0, 0]], [7, 3])
-    """
-    order = reading_order(labels, min_size)
-    return order.apply(labels), order.former

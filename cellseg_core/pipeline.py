@@ -13,6 +13,8 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import attrs
+import numpy as np
+from numpy.typing import NDArray
 
 from cellseg_core.compensating import moved, run_compensator
 from cellseg_core.component import KINDS
@@ -41,7 +43,7 @@ from cellseg_core.protocols import (
 )
 from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage, guess_diameter, view
 from cellseg_core.segmenting import adapt, margin_of, segment_tiles
-from cellseg_core.stitching import stitch
+from cellseg_core.stitching import TileObjects, stitch
 from cellseg_core.table import CellTable
 from cellseg_core.tile_store import TileStore
 from cellseg_core.tiling import tile_image
@@ -198,10 +200,10 @@ class Pipeline:
             Called before every look at the diameter, and after every tile and every measured
             channel.
         work
-            A folder to keep segmented tiles in, for this image with these settings alone: what is
-            there already is not segmented again. Label images of more than 8192 x 8192 px are made
-            there too, so that memory does not grow with the image. Default: all is kept in memory.
-            Values do not depend on it.
+            A folder to keep segmented tiles in: those that are there from the same image with the
+            same settings are not segmented again, others are removed. Label images of more than
+            8192 x 8192 px are made there too, so that memory does not grow with the image.
+            Default: all is kept in memory. Values do not depend on it.
 
         Raises
         ------
@@ -261,8 +263,7 @@ class Pipeline:
         tiles = tile_image(image.shape, edge, margin)
         store = None
         if work is not None and len(tiles) > 1:
-            cut = {"tile": edge, "margin": margin, "factor": source.factor, "diameter": diameter}
-            store = TileStore(work, cut)
+            store = TileStore(work, self._plan(scaled, edge, margin, diameter))
         objects, again = segment_tiles(
             segmenter,
             source,
@@ -273,18 +274,13 @@ class Pipeline:
         )
         watch.lap("segment")
 
-        stitched = stitch(image.shape, objects)
-        order = reading_order(stitched, self.min_size)
-        scores = stitched.scores[order.former - 1]
         on_disk = store is not None and math.prod(image.shape) > _IN_MEMORY
 
         def folder_for(kind: str) -> Path | None:
             return store.folder / kind if store is not None and on_disk else None
 
-        nuclei = make_labels(
-            image.shape,
-            lambda box: order.apply(stitched[box.slices]),
-            folder_for("nuclei.zarr"),
+        nuclei, scores, removed = _stitched(
+            image.shape, objects, self.min_size, folder_for("nuclei.zarr")
         )
         del objects
         watch.lap("stitch")
@@ -293,7 +289,10 @@ class Pipeline:
             report("expand", 0, 1)
         cells = nuclei
         if built.expander is not None:
-            cells = grow(built.expander, nuclei, grow_by, image.name, folder_for("cells.zarr"))
+            # Of an object nobody knows how far it looks.
+            named = isinstance(self.expander, str)
+            folder = folder_for("cells.zarr") if named else None
+            cells = grow(built.expander, nuclei, grow_by, image.name, folder)
         watch.lap("expand")
         with catch_warnings(record=True) as caught:
             simplefilter("always")
@@ -356,7 +355,7 @@ class Pipeline:
             "overlap_px": 2 * margin,
             "expand_px": grow_by,
             **({"compensation": compensation} if compensation else {}),
-            "removed_small": order.removed,
+            "removed_small": removed,
             "seconds": watch.laps,
         }
         return Result(
@@ -369,6 +368,22 @@ class Pipeline:
             facts=facts,
             warnings=tuple(warnings),
         )
+
+    def _plan(self, scaled: ScaledImage, tile: int, margin: int, diameter: float) -> dict[str, Any]:
+        """Return what decides over the objects of each tile."""
+        return {
+            "image": scaled.image.source,
+            "shape": scaled.shape,
+            "channels": [scaled.nuclear, scaled.membrane],
+            "brightness": attrs.asdict(scaled.brightness),
+            "segmenter": self.segmenter
+            if isinstance(self.segmenter, str)
+            else repr(self.segmenter),
+            "options": self.options.get("segmenter", {}),
+            "diameter": diameter,
+            "tile": tile,
+            "margin": margin,
+        }
 
     @property
     def _name_of_compensator(self) -> str:
@@ -455,6 +470,16 @@ class _Watch:
         now = time.perf_counter()
         self.laps[step] = round(now - self._last, 3)
         self._last = now
+
+
+def _stitched(
+    shape: tuple[int, int], objects: Sequence[TileObjects], min_size: int, folder: Path | None
+) -> tuple[Labels | LazyLabels, NDArray[np.float64], int]:
+    """Return the nuclei of all tiles, their scores, and how many were too small."""
+    stitched = stitch(shape, objects)
+    order = reading_order(stitched, min_size)
+    nuclei = make_labels(shape, lambda box: order.apply(stitched[box.slices]), folder)
+    return nuclei, stitched.scores[order.former - 1], order.removed
 
 
 def _compensated(

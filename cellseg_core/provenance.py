@@ -24,6 +24,8 @@ _DECIDING = (
     "pandas",
     "pillow",
     "fcswrite",
+    "zarr",
+    "numcodecs",
 )
 # They are recorded, and no image is done again for them alone. What numba compiles follows IEEE
 # arithmetic in every version, and networks are not in every run: a segmenter that computes with

@@ -185,8 +185,13 @@ def plan(
     band = next(row_bands(shape))
     tall, wide = band.stop - band.start, shape[1]
     if stored is not None and stored[1] < shape[1]:
-        edge = math.isqrt(tall * wide)
-        tall, wide = (max(1, round(edge / length)) * length for length in stored)
+        area = tall * wide
+        tall, wide = (max(1, round(math.sqrt(area) / length)) * length for length in stored)
+        # Beside a long side of what is stored, the other one is short.
+        if tall == stored[0]:
+            wide = max(1, round(area / tall / stored[1])) * stored[1]
+        elif wide == stored[1]:
+            tall = max(1, round(area / wide / stored[0])) * stored[0]
     while (heights * widths)[(heights > tall) | (widths > wide)].sum() > shape[0] * shape[1]:
         tall, wide = 2 * tall, min(2 * wide, shape[1])
     large = (heights > tall) | (widths > wide)

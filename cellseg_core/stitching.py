@@ -141,9 +141,11 @@ class Stitched:
 
     def __getitem__(self, key: tuple[slice, slice]) -> Labels:
         """Return a new array with the labels of a window (rows, columns), of steps of 1 px."""
-        (y0, y1, _), (x0, x1, _) = (
+        (y0, y1, down), (x0, x1, right) = (
             part.indices(length) for part, length in zip(key, self.shape, strict=True)
         )
+        if (down, right) != (1, 1):
+            raise IndexError("a window of a stitched label image has steps of 1 px")
         box = Box(y0, max(y0, y1), x0, max(x0, x1))
         nothing = self._ids.size - 1
         out = np.full(box.shape, nothing, np.int32)

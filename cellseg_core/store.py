@@ -25,6 +25,7 @@ import attrs
 from cellseg_core.errors import ImageError, OutputError
 
 __all__ = [
+    "TEMPORARY",
     "Store",
     "atomic_binary_file",
     "atomic_file",
@@ -36,7 +37,8 @@ __all__ = [
 
 _EDGE_BYTES = 2**20
 _OF_ALL_IMAGES = ("cells.csv", "run.json")
-_TEMPORARY = ".cellseg-"
+TEMPORARY = ".cellseg-"
+"""How the names of files begin that are not whole yet."""
 
 
 def fingerprint(files: Iterable[Path]) -> list[list[Any]]:
@@ -96,7 +98,7 @@ def atomic_binary_file(target: Path) -> Iterator[IO[bytes]]:
     OutputError
         If that is not possible: no permission, no space.
     """
-    partial = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+    partial = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
         try:
             with partial.open("xb") as stream:
@@ -129,9 +131,13 @@ def atomic_write(target: Path, content: str | bytes) -> None:
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return the error that says why ``path`` cannot be written, and what to do."""
+    full = (
+        "The disk is full, or your share of it: free some space and run the same command again; "
+        "what is done stays done."
+    )
     remedy = {
-        errno.ENOSPC: "The disk is full: free some space and run the same command again; what is "
-        "done stays done.",
+        errno.ENOSPC: full,
+        errno.EDQUOT: full,
         errno.EACCES: "Choose a folder that you may write to with -o.",
         errno.EROFS: "Choose a folder that you may write to with -o.",
     }.get(error.errno or 0, "Check that the folder is there and can be written to (-o).")
@@ -182,7 +188,7 @@ class Store:
             for left in self.work.glob("unfinished-*"):
                 shutil.rmtree(left)
             for folder in (self.out, self._records):
-                for file in folder.glob(f"{_TEMPORARY}*"):
+                for file in folder.glob(f"{TEMPORARY}*"):
                     file.unlink()
                 with tempfile.TemporaryFile(dir=folder):
                     pass
@@ -245,22 +251,26 @@ class Store:
         return {path.stem for path in self._records.glob("*.json")}
 
     def tiles_of(self, name: str, key: str) -> Path:
-        """Return where the segmented tiles of an image are kept that is done under ``key``.
+        """Return where the segmented tiles of an image are kept whose input has this key.
 
         Those under another key are removed.
         """
-        folder = self._tiles(name) / key[:16]
-        for other in self._tiles(name).glob("*"):
+        folder = self._tiles / name / key[:16]
+        for other in folder.parent.glob("*"):
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)
         return folder
 
-    def forget_tiles(self, name: str) -> None:
-        """Remove the segmented tiles of an image."""
-        shutil.rmtree(self._tiles(name), ignore_errors=True)
+    def forget_tiles(self, names: Iterable[str]) -> None:
+        """Remove the segmented tiles of all images but these."""
+        kept = set(names)
+        for folder in self._tiles.glob("*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def _tiles(self, name: str) -> Path:
-        return self.work / "tiles" / name
+    @property
+    def _tiles(self) -> Path:
+        return self.work / "tiles"
 
     @contextlib.contextmanager
     def image_folder(self) -> Iterator[Path]:
@@ -293,6 +303,10 @@ class Store:
                 (target / old).unlink(missing_ok=True)
                 _remove_empty(target / old, target)
             self._record_path(name).unlink(missing_ok=True)
+            # In a label image of Zarr a file that is not there means no objects.
+            for made in folder.iterdir():
+                if made.is_dir() and (target / made.name).is_dir():
+                    shutil.rmtree(target / made.name)
             for file, path in files.items():
                 (target / file).parent.mkdir(parents=True, exist_ok=True)
                 path.replace(target / file)
@@ -300,7 +314,7 @@ class Store:
             raise output_error(target, error) from error
         record = {"key": key, "files": sizes, **facts}
         atomic_write(self._record_path(name), json.dumps(record, indent=1))
-        self.forget_tiles(name)
+        shutil.rmtree(self._tiles / name, ignore_errors=True)
         return record
 
 

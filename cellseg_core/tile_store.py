@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import attrs
 import numpy as np
 
+from cellseg_core.errors import OutputError
 from cellseg_core.protocols import Labels
 from cellseg_core.stitching import TileObjects
-from cellseg_core.store import atomic_binary_file, atomic_write, output_error
+from cellseg_core.store import TEMPORARY, atomic_binary_file, atomic_write, output_error
 from cellseg_core.tiling import Tile
 
 __all__ = ["StoredLabels", "TileStore"]
@@ -29,31 +30,36 @@ class TileStore:
     Parameters
     ----------
     folder
-        A folder for one image in one state, done in one way: whoever names it answers for that.
         It is made if need be.
     plan
-        How the image is cut and magnified. What was made under another plan is removed.
+        What decides over the tiles. What was made under another plan is removed.
 
     Raises
     ------
     OutputError
-        If the folder cannot be made or written to.
+        If the folder cannot be made or written to, or holds something else.
     """
 
     def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
         self.folder = folder
         self._unpacked = lru_cache(maxsize=_UNPACKED)(_read_labels)
-        text = json.dumps(plan, sort_keys=True)
+        content = json.dumps(plan, sort_keys=True, default=str).encode()
         written = folder / "plan.json"
         try:
-            if written.is_file() and written.read_text(encoding="utf-8") == text:
-                return
-            if folder.is_dir():
+            if written.is_file():
+                if written.read_bytes() == content:
+                    return
                 shutil.rmtree(folder)
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            others = [one.name for one in folder.iterdir() if not one.name.startswith(TEMPORARY)]
         except OSError as error:
             raise output_error(folder, error) from error
-        atomic_write(written, text)
+        if others:
+            raise OutputError(
+                f"{folder} is to hold segmented tiles and nothing else, and there is {others[0]!r} "
+                "in it. Give a new folder."
+            )
+        atomic_write(written, content)
 
     def _path(self, tile: Tile) -> Path:
         return self.folder / f"{tile.row:05}-{tile.col:05}.npz"
@@ -67,7 +73,7 @@ class TileStore:
                 arrays = {name: kept[name] for name in kept.files}
             arrays.pop("labels")
             return TileObjects(tile=tile, labels=StoredLabels(path, tile, self._unpacked), **arrays)
-        except (OSError, ValueError, LookupError, EOFError, TypeError, zipfile.BadZipFile):
+        except (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, BadZipFile):
             return None
 
     def put(self, objects: TileObjects) -> TileObjects:

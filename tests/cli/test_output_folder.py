@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import tifffile
 
 from cellseg_core import Image, label_store, pipeline, segmenting
 from cellseg_core.errors import OutputError
+from cellseg_core.label_files import read_label_file
 from cellseg_core.store import Store, fingerprint
 from cellseg_io.tiff import TiffReader
 
@@ -276,7 +278,9 @@ def test_an_interrupted_run_goes_on_with_the_next_tile(
         assert cellseg(*tiled(out, image)).status == 130
         kept = list((out / ".cellseg" / "tiles").rglob("*.npz"))
         assert len(kept) == 5
-        # Other settings, other tiles.
+        # What comes after segmentation may change; other settings, other tiles.
+        assert cellseg(*tiled(out, image, "--features", "shape")).status == 130
+        assert len(calls) == 5
         calls.clear()
         assert cellseg(*tiled(out, image, "--set", "segmenter.threshold=0.3")).status == 130
         assert len(calls) == 5
@@ -290,6 +294,30 @@ def test_an_interrupted_run_goes_on_with_the_next_tile(
         assert (out / "image" / path.name).read_bytes() == path.read_bytes(), path.name
 
 
+def test_nothing_of_an_earlier_label_image_shows_in_a_new_one(
+    cellseg, write_image, tmp_path
+) -> None:
+    out, zarr = tmp_path / "out", ("--set", "labels.format=zarr")
+    command = ("run", write_image(), "-o", out, "--segmenter", "watershed", *D, *zarr)
+    assert cellseg(*command).status == 0
+    shutil.rmtree(out / ".cellseg")
+    assert cellseg(*command, "--min-size", 5000).status == 0
+    assert not read_label_file(out / "image" / "nuclei.ome.zarr")[:, :].any()
+
+
+def test_tiles_that_nobody_needs_any_more_are_removed(
+    cellseg, write_image, tmp_path, monkeypatch
+) -> None:
+    image, out = write_image(shape=(150, 170)), tmp_path / "out"
+    assert cellseg(*tiled(out, image)).status == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_stitched", lambda *_: 1 / 0)
+        assert cellseg(*tiled(out, image, "--min-size", 33)).status == 1
+        assert list((out / ".cellseg" / "tiles").rglob("*.npz"))
+    assert cellseg(*tiled(out, image)).status == 0
+    assert not list((out / ".cellseg" / "tiles").rglob("*.npz"))
+
+
 def test_label_images_on_disk_make_the_same_files(
     cellseg, write_image, tmp_path, monkeypatch
 ) -> None:
@@ -297,7 +325,7 @@ def test_label_images_on_disk_make_the_same_files(
     more = ("--compensate", "--features", "shape", "--set", "labels.format=tiff")
     assert cellseg(*tiled(tmp_path / "memory", image, *more)).status == 0
     monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
-    monkeypatch.setattr(label_store, "_WINDOW", 64)
+    monkeypatch.setattr(label_store, "WINDOW", 64)
     monkeypatch.setattr(label_store, "_CHUNK", 32)
     assert cellseg(*tiled(tmp_path / "disk", image, *more)).status == 0
     for path in (tmp_path / "memory" / "image").iterdir():

@@ -170,6 +170,8 @@ def test_ome_zarr_is_a_label_file_alone_in_a_folder_and_in_results(tmp_path: Pat
     one = tmp_path / "masks" / "a.ome.zarr"
     assert find_label_files(one) == {"a": one}
     assert np.array_equal(read_label_file(one), labels)
+    (pair,) = pair_label_files(one, tmp_path / "masks").pairs
+    assert (pair.truth, pair.pred) == (one, one)
     found = tmp_path / "out" / "tissue" / "nuclei.ome.zarr"
     assert find_label_files(tmp_path / "out") == {"tissue": found}
     assert find_label_files(tmp_path / "out" / "tissue") == {"tissue": found}

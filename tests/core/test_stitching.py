@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 from cellseg_core import objects
 from cellseg_core.errors import SegmentationError
 from cellseg_core.normalize import row_bands
-from cellseg_core.objects import in_reading_order, reading_order, tidy
+from cellseg_core.objects import reading_order, tidy
 from cellseg_core.protocols import Labels, Segmentation
 from cellseg_core.stitching import stitch, tile_objects
 from cellseg_core.tiling import Box, Tile, tile_image
+
+
+def in_reading_order(labels: Labels) -> Labels:
+    return reading_order(labels).apply(labels)
 
 
 def discs(shape: tuple[int, int], count: int, radius: int, seed: int) -> Labels:
@@ -25,7 +29,7 @@ def discs(shape: tuple[int, int], count: int, radius: int, seed: int) -> Labels:
         rows, columns = np.ogrid[: shape[0], : shape[1]]
         disc = ((rows - y) ** 2 + (columns - x) ** 2 <= r * r) & (labels == 0)
         labels[disc] = number
-    return in_reading_order(tidy(labels))[0]
+    return in_reading_order(tidy(labels))
 
 
 def stitched(whole: Labels, size: int, margin: int) -> Labels:
@@ -34,7 +38,7 @@ def stitched(whole: Labels, size: int, margin: int) -> Labels:
     parts = [
         tile_objects(tile, Segmentation(whole[tile.window.slices]), whole.shape) for tile in tiles
     ]
-    return in_reading_order(stitch(whole.shape, parts)[:, :])[0]
+    return in_reading_order(stitch(whole.shape, parts)[:, :])
 
 
 @given(
@@ -107,7 +111,7 @@ def combine(left: Labels, right: Labels) -> Labels:
         tile_objects(one, Segmentation(left[:, :40]), (20, 60)),
         tile_objects(other, Segmentation(right[:, 20:]), (20, 60)),
     ]
-    return in_reading_order(stitch((20, 60), parts)[:, :])[0]
+    return in_reading_order(stitch((20, 60), parts)[:, :])
 
 
 def blank() -> Labels:
@@ -168,9 +172,9 @@ def test_scores_follow_their_objects() -> None:
     labels = np.array([[0, 5, 5, 0, 2, 2]] * 4)
     parts = [tile_objects(tile, Segmentation(labels, np.arange(5) / 10), (4, 6))]
     image = stitch((4, 6), parts)
-    new, old = in_reading_order(image[:, :])
-    assert image.scores[old - 1].tolist() == [0.4, 0.1]
-    assert new[0].tolist() == [0, 1, 1, 0, 2, 2]
+    order = reading_order(image)
+    assert image.scores[order.former - 1].tolist() == [0.4, 0.1]
+    assert order.apply(image[:, :])[0].tolist() == [0, 1, 1, 0, 2, 2]
 
 
 @pytest.mark.parametrize(

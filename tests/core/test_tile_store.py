@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import attrs
@@ -15,6 +16,7 @@ from cellseg_core.stitching import TileObjects, stitch, tile_objects
 from cellseg_core.synthetic import simulate_tissue
 from cellseg_core.tile_store import TileStore
 from cellseg_core.tiling import Tile, tile_image
+from cellseg_postprocess.expansion import SequentialExpander
 
 PLAN = {"tile": 64, "diameter": 12.0}
 
@@ -28,8 +30,8 @@ def image() -> Image:
 class Counting:
     """A watershed that counts its tiles, and is interrupted at one of them."""
 
-    stops_at: int = -1
-    calls: int = 0
+    stops_at: int = attrs.field(default=-1, repr=False)
+    calls: int = attrs.field(default=0, repr=False)
     native_diameter: float | None = None
     halo: int = 20
 
@@ -130,7 +132,7 @@ def test_label_images_on_disk_are_those_in_memory(
     memory = run(image, Counting(), **more)
     assert isinstance(memory.cells, np.ndarray)
     monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
-    monkeypatch.setattr(label_store, "_WINDOW", 64)
+    monkeypatch.setattr(label_store, "WINDOW", 64)
     monkeypatch.setattr(label_store, "_CHUNK", 16)
     disk = run(image, Counting(), tmp_path / "tiles", **more)
     assert not isinstance(disk.cells, np.ndarray)
@@ -152,6 +154,57 @@ def test_an_expander_that_breaks_a_rule_in_one_window_is_found_out(
     monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
     with pytest.raises(SegmentationError, match="Greedy broke a rule"):
         run(image, Counting(), tmp_path / "tiles", expander=Greedy())
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(image: Image, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years")
+    with pytest.raises(OutputError, match=r"nothing else, and there is 'thesis.txt' in it"):
+        run(image, Counting(), tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "years"
+
+
+def test_tiles_of_another_image_are_not_taken(image: Image, tmp_path: Path) -> None:
+    run(image, Counting(), tmp_path / "tiles")
+    pixels = np.asarray(image.pixels[:])[:, ::-1]
+    other = Image(pixels, channels=image.channels, name="other", source="elsewhere")
+    found = run(other, Counting(), tmp_path / "tiles")
+    assert np.array_equal(found.nuclei, run(other, Counting()).nuclei)
+    dimmer = Counting()
+    run(image, dimmer, tmp_path / "tiles", brightness=0.7)
+    assert dimmer.calls == found.facts["tiles"]
+
+
+def test_of_an_expander_object_nobody_knows_how_far_it_looks(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expander = SequentialExpander(distance=6)
+    memory = run(image, Counting(), expander=expander, expand_by=0)
+    monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(label_store, "WINDOW", 64)
+    monkeypatch.setattr(label_store, "_CHUNK", 16)
+    disk = run(image, Counting(), tmp_path / "tiles", expander=expander, expand_by=0)
+    assert np.array_equal(disk.cells[:, :], memory.cells)
+
+
+def test_tiles_are_let_go_of_once_they_are_stitched(
+    image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[weakref.ref] = []
+    real = pipeline.stitch
+
+    def watched(shape: tuple[int, int], objects: list) -> object:
+        seen.extend(weakref.ref(one.labels) for one in objects)
+        return real(shape, objects)
+
+    def measured(*args: object, **kwargs: object) -> object:
+        assert seen
+        assert all(one() is None for one in seen)
+        return real_measure(*args, **kwargs)
+
+    real_measure = pipeline.measure
+    monkeypatch.setattr(pipeline, "stitch", watched)
+    monkeypatch.setattr(pipeline, "measure", measured)
+    run(image, Counting())
 
 
 def test_a_folder_that_cannot_be_written_is_named(image: Image, tmp_path: Path) -> None:

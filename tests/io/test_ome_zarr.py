@@ -117,6 +117,12 @@ def test_other_units_and_a_scale_of_all_levels(tmp_path: Path) -> None:
     scales["coordinateTransformations"] = [{"type": "scale", "scale": [1, 2, 2]}]
     group.attrs["ome"] = ome
     assert read_image(path).pixel_size == pytest.approx(0.65)
+    for without in ([], [{"type": "identity"}], [{"type": "scale", "scale": [1, 2, 2, 2]}], None):
+        scales["coordinateTransformations"] = []
+        scales["datasets"][0]["coordinateTransformations"] = without
+        group.attrs["ome"] = ome
+        assert read_image(path).pixel_size is None
+    scales["datasets"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [1, 2, 2]}]
     for axis in scales["axes"]:
         axis.pop("unit", None)
     group.attrs["ome"] = ome
@@ -140,6 +146,30 @@ def test_names_of_the_user_and_of_the_folder(tmp_path: Path) -> None:
         read_image(path, names="a,b")
     (tmp_path / "channelNames.txt").write_text("x\ny\nz\n")
     assert read_image(path).channels == ("x", "y", "z")
+
+
+def test_names_that_are_not_there_do_not_matter(tmp_path: Path) -> None:
+    path = write(tmp_path / "image.zarr")
+    group = zarr.open_group(path)
+    ome = dict(group.attrs["ome"])
+    for omero in (None, [], {"channels": None}, {"channels": [{"label": None}] * 3}):
+        group.attrs["ome"] = {**ome, "omero": omero}
+        assert read_image(path).channels == ("channel_1", "channel_2", "channel_3")
+
+
+def test_no_path_leads_out_of_the_folder(tmp_path: Path) -> None:
+    path = write(tmp_path / "image.zarr")
+    group = zarr.open_group(path)
+    ome = dict(group.attrs["ome"])
+    ome["multiscales"][0]["datasets"][0]["path"] = "/0"
+    group.attrs["ome"] = ome
+    (image,) = OmeZarrReader().read(path)
+    assert image.files == (path / "0",)
+    ome["multiscales"][0]["datasets"][0]["path"] = "../other.zarr/0"
+    group.attrs["ome"] = ome
+    write(tmp_path / "other.zarr")
+    with pytest.raises(ImageError):
+        OmeZarrReader().read(path)
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -224,7 +254,8 @@ def test_damage_is_told_with_the_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ({"multiscales": [{"datasets": [{"path": "9"}]}]}, "cannot be understood"),
+        ({"multiscales": [{"datasets": [{"path": "9"}]}]}, "the array '9' of the image is not"),
+        ({"multiscales": [{"datasets": []}]}, "cannot be understood"),
         ({"multiscales": []}, "without OME metadata; it holds 0, 1"),
         ({}, "without OME metadata; it holds 0, 1"),
         ({"multiscales": [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]}, "names 2 axes"),
@@ -235,6 +266,15 @@ def test_metadata_that_makes_no_sense_is_refused(tmp_path: Path, metadata, said:
     zarr.open_group(path).attrs["ome"] = metadata
     with pytest.raises(ImageError, match=said):
         read_image(path)
+
+
+@pytest.mark.parametrize("array", [np.zeros(5), np.array(["a", "b"]), np.zeros((4, 5), complex)])
+def test_what_is_no_image_is_refused(tmp_path: Path, array: np.ndarray) -> None:
+    path = tmp_path / "odd.zarr"
+    zarr.open_group(path, mode="w", zarr_format=2).create_array("0", data=array)
+    zarr.open_group(path).attrs["multiscales"] = [{"datasets": [{"path": "0"}]}]
+    with pytest.raises(ImageError, match=r"odd\.zarr: the array '0' is no image"):
+        OmeZarrReader().read(path)
 
 
 def test_a_folder_that_is_no_zarr_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cellseg_core.label_image import LazyLabels
+from cellseg_core.label_store import windows_of
 
 __all__ = ["write_label_pyramid"]
 
@@ -77,9 +78,7 @@ def _write_level(group: Any, name: str, above: LazyLabels, every: int) -> Any:
         shards=(_SHARD, _SHARD),
         dimension_names=("y", "x"),
     )
-    for top in range(0, shape[0], _SHARD):
-        for left in range(0, shape[1], _SHARD):
-            bottom, right = min(shape[0], top + _SHARD), min(shape[1], left + _SHARD)
-            window = above[top * every : bottom * every, left * every : right * every]
-            array[top:bottom, left:right] = window[::every, ::every]
+    for box in windows_of(shape, _SHARD):
+        rows, columns = slice(box.y0 * every, box.y1 * every), slice(box.x0 * every, box.x1 * every)
+        array[box.slices] = above[rows, columns][::every, ::every]
     return array

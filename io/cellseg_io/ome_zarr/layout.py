@@ -6,6 +6,7 @@ metadata under the attribute ``ome`` of Zarr 3, the others at the top of those o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,21 +78,22 @@ def read_layout(path: Path) -> list[StoredImage]:
         ) from error
     try:
         if isinstance(node, zarr.Array):
+            _check_array(node)
             axes = StoredAxes("Q" * (node.ndim - 2) + "YX", node.shape)
             return [StoredImage("", "", axes, node.dtype, node.chunks)]
         found = list(_images(node))
-    except ImageError:
-        raise
+        parts = ", ".join(sorted(node.keys())[:10]) or "nothing"
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
     except Exception as error:
         raise ImageError(
             f"{path}: its OME-Zarr metadata cannot be understood ({type(error).__name__}: {error})."
             " Write it anew with the program that it came from, or with bioformats2raw."
         ) from error
     if not found:
-        parts = ", ".join(sorted(node.keys())[:10]) or "nothing"
         raise ImageError(
-            f"{path} is a Zarr folder without OME metadata; it holds {parts}. Name the image in "
-            "it, if it has one, or write it anew as OME-Zarr."
+            f"{path} is a Zarr folder without OME metadata; it holds {parts}. Write it anew as "
+            "OME-Zarr with the program that it came from, or with bioformats2raw."
         )
     return found
 
@@ -103,16 +105,16 @@ def open_array(path: Path, name: str) -> zarr.Array[Any]:
     return zarr.open_array(path, path=name, mode="r")
 
 
-def _images(group: zarr.Group, within: str = "") -> Iterator[StoredImage]:
-    """Give the images of a group, which lies at ``within`` in the folder."""
+def _images(group: zarr.Group) -> Iterator[StoredImage]:
+    """Give the images of a group."""
     metadata = _ome(group)
     if "multiscales" in metadata:
         for scales in metadata["multiscales"]:
-            yield _image(group, scales, metadata, within)
+            yield _image(group, scales, metadata)
         return
     for name in _parts(group, metadata):
         part = _child(group, name)
-        for one in () if part is None else _images(part, f"{within}{name}/"):
+        for one in () if part is None else _images(part):
             if "plate" in metadata:
                 yield attrs.evolve(one, name=f"{name}_{one.name}")
             else:
@@ -149,34 +151,50 @@ def _parts(group: zarr.Group, metadata: Mapping[str, Any]) -> list[str]:
 
 
 def _image(
-    group: zarr.Group, scales: Mapping[str, Any], metadata: Mapping[str, Any], within: str
+    group: zarr.Group, scales: Mapping[str, Any], metadata: Mapping[str, Any]
 ) -> StoredImage:
     import zarr
 
     first = scales["datasets"][0]
-    array = group[first["path"]]
+    array = group.get(first["path"])
     if not isinstance(array, zarr.Array):
-        raise ImageError(f"{group.store_path}: {first['path']!r} is no array.")
+        raise ImageError(
+            f"the array {first['path']!r} of {group.path or 'the image'} is not there. The folder "
+            "is incomplete: copy it again from where it came."
+        )
+    _check_array(array)
     axes = scales.get("axes") or list(_FIRST_VERSIONS[-array.ndim :])
     if len(axes) != array.ndim:
         raise ImageError(
-            f"{group.store_path}: the metadata names {len(axes)} axes, but the array "
-            f"{first['path']!r} has {array.ndim}. Write it anew with the program that it came from."
+            f"the metadata names {len(axes)} axes, but the array {array.path!r} has "
+            f"{array.ndim}. Write it anew with the program that it came from."
         )
     letters = [_letter(axis) for axis in axes]
     version = scales.get("version") or metadata.get("version") or "of unknown version"
     size, note = _pixel_size(axes, letters, [first, scales])
-    listed = metadata.get("omero", {}).get("channels", ())
-    names = tuple(str(one.get("label", "")).strip() or None for one in listed)
+    shown = metadata.get("omero")
+    listed = shown.get("channels") if isinstance(shown, dict) else None
+    names = tuple(
+        (None if one.get("label") is None else str(one["label"]).strip()) or None
+        for one in listed or ()
+    )
     return StoredImage(
         # Programs that have no name for an image write the path within the folder.
-        name=str(scales.get("name") or "").strip("/").rpartition("/")[2] if within else "",
-        array=f"{within}{first['path']}",
+        name=str(scales.get("name") or "").strip("/").rpartition("/")[2] if group.path else "",
+        array=array.path,
         axes=StoredAxes("".join(letters), array.shape, f"OME-Zarr {version}"),
         dtype=array.dtype,
         chunks=array.chunks,
         described=Described(names, size, note),
     )
+
+
+def _check_array(array: zarr.Array[Any]) -> None:
+    if array.ndim < 2 or array.dtype.kind not in "biuf":
+        raise ImageError(
+            f"the array {array.path!r} is no image: its shape is {array.shape} and its type "
+            f"{array.dtype}."
+        )
 
 
 def _letter(axis: Any) -> str:
@@ -198,9 +216,11 @@ def _pixel_size(
             continue
         unit = axes[place].get("unit") if isinstance(axes[place], dict) else None
         um = None if unit is None else um_per_unit(str(unit))
-        for one in transformed:
-            for step in one.get("coordinateTransformations", ()):
-                if um is not None and step.get("type") == "scale":
-                    um *= float(step["scale"][place])
-        sides[letter] = um
+        scales = [
+            float(step["scale"][place])
+            for one in transformed
+            for step in one.get("coordinateTransformations") or ()
+            if step.get("type") == "scale" and len(step.get("scale", ())) == len(axes)
+        ]
+        sides[letter] = um * math.prod(scales) if um is not None and scales else None
     return square_pixel(sides.get("X"), sides.get("Y"), "OME-Zarr")

@@ -112,6 +112,8 @@ class ZarrPlanes:
             window = self._plane(first, y0, y1, x0, x1)
             for index in others:
                 np.maximum(window, self._plane(index, y0, y1, x0, x1), out=window)
+        except MemoryError:
+            raise
         except Exception as error:
             # Each codec fails in its own way.
             raise ImageError(
