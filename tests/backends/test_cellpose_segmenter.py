@@ -133,6 +133,10 @@ def copied(network: str | None, tmp_path: Path) -> Path:
 class TestConformance(SegmenterTests):
     # The small network of version 4 sees nuclei in patches of 256 px, as one patch sees them.
     finds_nuclei = VERSION == 3
+    # Cellpose lays its patches of 224 px out anew for every array, and what it finds depends on
+    # them: of this tissue with 8 to 60 px less at two sides it finds 97.8 % the same by itself. In
+    # tiles of 128 px it is 98.8 %, and no wider halo makes it more.
+    tile_agreement = 0.98
 
     @pytest.fixture(autouse=True)
     def _with_weights(self, network: str | None) -> None:
