@@ -131,13 +131,10 @@ def atomic_write(target: Path, content: str | bytes) -> None:
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return the error that says why ``path`` cannot be written, and what to do."""
-    full = (
-        "The disk is full, or your share of it: free some space and run the same command again; "
-        "what is done stays done."
-    )
+    again = "free some space and run the same command again; what is done stays done."
     remedy = {
-        errno.ENOSPC: full,
-        errno.EDQUOT: full,
+        errno.ENOSPC: f"The disk is full: {again}",
+        errno.EDQUOT: f"Your share of the disk is used up: {again}",
         errno.EACCES: "Choose a folder that you may write to with -o.",
         errno.EROFS: "Choose a folder that you may write to with -o.",
     }.get(error.errno or 0, "Check that the folder is there and can be written to (-o).")
