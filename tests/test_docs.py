@@ -109,6 +109,19 @@ def test_the_pictures_of_the_documentation_are_there() -> None:
             assert (file.parent / picture).is_file(), f"{file.name} shows {picture}"
 
 
+def test_every_benchmark_is_on_the_page_of_benchmarks() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    scripts = {path.name for path in (ROOT / "benchmarks").glob("*.py")} - {"common.py"}
+    assert set(re.findall(r"`(?:python benchmarks/)?(\w+\.py)", page)) == scripts
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for file in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"(?<!!)\[[^]]*\]\(([^)#]+)[^)]*\)", file.read_text("utf-8")):
+            if "://" not in link:
+                assert (file.parent / link).exists(), f"{file.name} links to {link}"
+
+
 BACKEND = "docs/write-a-backend.md"
 TEMPLATE = ROOT / "tests" / "plugins" / "cellseg-brightspots"
 
