@@ -21,7 +21,7 @@ from cellseg_core.config import RunConfig
 
 def draw(tables: dict[str, dict[str, DoublePositives]]) -> Figure:
     """Return bars of the shares before and after compensation, a panel for each pair."""
-    figure = Figure(figsize=(3.2 * len(tables), 3.4))
+    figure = Figure(figsize=(3.2 * len(tables), 3.6), layout="constrained")
     panels = figure.subplots(1, len(tables), squeeze=False)[0]
     for panel, (title, rows) in zip(panels, tables.items(), strict=True):
         for offset, name, shade in ((-0.2, "share", "0.6"), (0.2, "share_after", "#0072b2")):
@@ -32,7 +32,7 @@ def draw(tables: dict[str, dict[str, DoublePositives]]) -> Figure:
         panel.set_xticks(range(len(rows)), list(rows), rotation=30, fontsize=8)
         panel.set_title(title, fontsize=9)
     panels[0].set_ylabel("double positives, % of positives")
-    panels[0].legend(fontsize=7)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
 

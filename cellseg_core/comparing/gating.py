@@ -158,9 +158,10 @@ def _otsu(values: NDArray[np.float64]) -> float | None:
     values = values[np.isfinite(values)]
     if not values.size:
         return None
-    if values.min() == values.max():
-        return float(values[0])
-    counts, edges = np.histogram(np.arcsinh(values), _BINS)
+    stretched = np.arcsinh(values)
+    if np.ptp(stretched) <= _BINS * np.spacing(np.abs(stretched).max()):
+        return float(values.max())  # so near each other that numbers do not tell bins apart
+    counts, edges = np.histogram(stretched, _BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     # It is the centre of the last bin of the negative cells; all of that bin is negative.
     last = int(np.searchsorted(centres, threshold_otsu(hist=(counts, centres))))

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cellseg_core.comparing.gates import Gates, Term, check_markers, parse_gates, read_gates
@@ -192,6 +192,7 @@ def test_without_values_there_is_no_threshold() -> None:
         assert count_gate(gate, cells, thresholds) == 0
 
 
+@example(values=[0.0, 5e-324], cut=0)
 @given(
     values=st.lists(st.floats(-1e3, 1e6), min_size=2, max_size=40),
     cut=st.integers(0, 40),
