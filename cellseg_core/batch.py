@@ -37,6 +37,7 @@ from cellseg_core.provenance import deciding_packages, environment, facts_of
 from cellseg_core.reading import find_sources
 from cellseg_core.reporting import Outcome, Reporter, RunLog, Silent, Summary
 from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
+from cellseg_core.workers import Workers, open_workers
 
 __all__ = ["run_batch"]
 
@@ -49,6 +50,9 @@ def run_batch(
     config: RunConfig | None = None,
     *,
     fresh: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
+    memory: int | None = None,
     plugins: Plugins | None = None,
     reporter: Reporter | None = None,
 ) -> Summary:
@@ -56,6 +60,13 @@ def run_batch(
 
     An image that fails is named in the summary, and the others are done. Images that an earlier
     run with the same input, parameters and network has done are not done again, unless ``fresh``.
+
+    Parameters
+    ----------
+    workers, scheduler, memory
+        Processes on this machine that segment parts of images, or the address of a Dask cluster;
+        and bytes that they may take: see :func:`~cellseg_core.workers.open_workers`. What comes
+        out does not depend on them.
 
     Raises
     ------
@@ -71,11 +82,14 @@ def run_batch(
     began, started = time.perf_counter(), datetime.now(UTC)
     pipeline, segmenter, writers = _build(config, plugins)
     segmenter_facts = facts_of(segmenter)
-    with Store.open(out) as store:
-        log = RunLog(reporter or Silent())
+    log = RunLog(reporter or Silent())
+    with (
+        Store.open(out) as store,
+        open_workers(workers, scheduler, memory=memory, tell=log.reporter.warn) as crew,
+    ):
         for note in config.without_effect(plugins):
             log.reporter.warn(note)
-        run = _Run(config, plugins, pipeline, segmenter, segmenter_facts, writers, store, log)
+        run = _Run(config, plugins, pipeline, segmenter, segmenter_facts, writers, store, log, crew)
         jobs = run.select(open_inputs(inputs, config, plugins, store, log))
         jobs, brightness = run.measure_brightness(jobs)
         run.process_all(jobs, brightness, fresh=fresh)
@@ -109,6 +123,7 @@ def _build(config: RunConfig, plugins: Plugins) -> tuple[Pipeline, Segmenter, di
         min_size=config.min_size,
         tile=config.tile,
         overlap=config.overlap,
+        skip_failed_tiles=config.skip_failed_tiles,
         options={
             "segmenter": config.options("segmenter", config.segmenter, plugins),
             "expander": config.options("expander", config.expander, plugins),
@@ -136,6 +151,7 @@ class _Run:
     writers: dict[str, Writer]
     store: Store
     log: RunLog
+    workers: Workers
 
     def select(self, jobs: Sequence[Job]) -> list[Job]:
         """Return the images that have the nuclear and membrane channels."""
@@ -238,6 +254,8 @@ class _Run:
                     raise
                 self.log.fail(job.image.name, job.source.path, error)
             except CellsegError as error:
+                if not self.workers.alive:
+                    raise
                 self.log.fail(job.image.name, job.source.path, error)
             except Exception as error:  # noqa: BLE001 - one image must not take the others down
                 lines = "".join(traceback.format_exception(error)[-3:])
@@ -297,6 +315,7 @@ class _Run:
                 levels=brightness,
                 progress=lambda step, done, of: self.log.reporter.step(image.name, step, done, of),
                 work=work,
+                workers=self.workers,
             )
             self._check_segmenter()
             with self.store.image_folder() as folder:

@@ -263,6 +263,12 @@ class RunConfig:
         validator=_number(0, whole=True),
         example="120",
     )
+    skip_failed_tiles: bool = _option(
+        False,
+        "Leave out parts of an image in which the segmenter fails, with a warning. By default such "
+        "an image fails.",
+        validator=_yes_or_no,
+    )
     set: Mapping[str, Mapping[str, Any]] = _option(
         attrs.Factory(dict),
         "An option of a component, by its kind or name: segmenter.polarity=bright-field, "

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import ImageError
-from cellseg_core.label_image import LazyLabels, check_labels, read_labels
-from cellseg_core.normalize import row_bands
+from cellseg_core.label_image import LazyLabels, bands_of, check_labels, read_labels
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -95,19 +94,21 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
     keys, counts = empty_table()
     used, top = 0, 0
     cells = np.zeros((1, 2), np.int64)
-    for rows in row_bands((height, width)) if width else ():
-        begin, end = max(rows.start - 1, 0), min(rows.stop + 1, height)
-        band = read_labels(checked, slice(begin, end))
+    held, known = np.zeros((0, width), np.int32), 0
+    for rows in bands_of(checked):
+        # A row is counted with those above and below it, so the last waits for the next band.
+        band = np.concatenate([held, read_labels(checked, rows)])
         highest = int(band.max())
         if band.dtype != np.int32 or highest > max(height * width, _MANY):
-            _refuse(checked, slice(begin, end))
+            _refuse(checked, rows)
         top = max(top, highest)
         if top >= len(cells):
             # With room to spare, ids that rise from band to band seldom need a new array.
             cells = np.concatenate([cells, np.zeros((2 * top - len(cells) + 1, 2), np.int64)])
-        keys, counts, used = count_band(
-            band, rows.start - begin, rows.stop - begin, keys, counts, used, cells
-        )
+        end = len(band) - (rows.stop < height)
+        keys, counts, used = count_band(band, known, end, keys, counts, used, cells)
+        above = max(end - 1, 0)
+        held, known = band[above:], end - above
     found = np.flatnonzero(keys >= 0)
     found = found[np.argsort(keys[found])]
     pairs = keys[found]

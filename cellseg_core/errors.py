@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = [
     "CellsegError",
@@ -16,6 +17,7 @@ __all__ = [
     "OutputError",
     "SegmentationError",
     "WeightsError",
+    "WorkerError",
     "nearest",
 ]
 
@@ -57,6 +59,14 @@ class WeightsError(CellsegError, OSError):
 
 class OutputError(CellsegError, OSError):
     """A result cannot be written: no permission, no space, or a name that a format cannot hold."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To other processes, the reason goes along.
+        return type(self), self.args, {"errno": self.errno}
+
+
+class WorkerError(CellsegError, RuntimeError):
+    """Processes that do parts of the work are lost: they died, or their cluster did."""
 
 
 def nearest(misspelt: str, known: Iterable[str]) -> str:

@@ -6,12 +6,13 @@ import math
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellseg_core.errors import CellsegError, SegmentationError
 from cellseg_core.label_image import LazyLabels
 from cellseg_core.label_store import WINDOW, make_labels
 from cellseg_core.protocols import Expander, Labels
-from cellseg_core.regions import Regions, find_regions
+from cellseg_core.regions import find_regions
 from cellseg_core.tiling import Box
 
 __all__ = ["grow"]
@@ -22,7 +23,7 @@ def grow(
     nuclei: Labels | LazyLabels,
     distance: float,
     name: str,
-    folder: Path | None = None,
+    file: Path | None = None,
 ) -> Labels | LazyLabels:
     """Return the cells (Y, X) that an expander makes of nuclei.
 
@@ -31,10 +32,10 @@ def grow(
     expander
         It was built with ``distance``, in px.
     nuclei
-        int32; they may be lazy if there is a ``folder``.
+        int32; they may be lazy if there is a ``file``.
     name
         The image's, for messages.
-    folder
+    file
         Where to make the label image window by window. Default: in memory, in one piece. An
         expander gives the same both ways: what is further than ``ceil(distance) + 1`` px away
         from a window, but for the rest of nuclei that are not, decides over nothing in it
@@ -46,28 +47,35 @@ def grow(
     SegmentationError
         If the expander fails, or takes pixels from nuclei or changes the size.
     OutputError
-        If the folder cannot be written.
+        If the file cannot be written.
     """
     height, width = (int(length) for length in nuclei.shape)
-    if folder is None:
+    if file is None:
         whole = Box(0, height, 0, width)
         return make_labels((height, width), lambda _: _grown(expander, nuclei[whole.slices], name))
-    regions = find_regions(nuclei, name)
+    boxes = find_regions(nuclei, name).boxes
+    y0, x0, y1, x1 = boxes.T
+    boxes = boxes[np.maximum(y1 - y0, x1 - x0) <= WINDOW]
+    boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]
     halo = math.ceil(distance) + 1
 
     def window(box: Box) -> Labels:
-        around = _around(box, regions, halo, (height, width))
+        around = _around(box, boxes, halo, (height, width))
         return _grown(expander, nuclei[around.slices], name)[box.within(around)]
 
-    return make_labels((height, width), window, folder)
+    return make_labels((height, width), window, file)
 
 
-def _around(box: Box, regions: Regions, halo: int, shape: tuple[int, int]) -> Box:
-    """Return the box, its surroundings, and all of every nucleus that can reach into them."""
+def _around(box: Box, boxes: NDArray[np.int64], halo: int, shape: tuple[int, int]) -> Box:
+    """Return the box, its surroundings, and all of every nucleus that can reach into them.
+
+    ``boxes`` (N, 4) of nuclei are sorted by their first row, and none is larger than a window.
+    """
     near = box.grown(halo, shape)
-    y0, x0, y1, x1 = regions.boxes.T
-    meets = (y0 < near.y1) & (y1 > near.y0) & (x0 < near.x1) & (x1 > near.x0)
-    there = regions.boxes[meets & (np.maximum(y1 - y0, x1 - x0) <= WINDOW)]
+    first, last = np.searchsorted(boxes[:, 0], (near.y0 - WINDOW, near.y1))
+    rows = boxes[first:last]
+    _, x0, y1, x1 = rows.T
+    there = rows[(y1 > near.y0) & (x0 < near.x1) & (x1 > near.x0)]
     if not there.size:
         return near
     low, high = there[:, :2].min(axis=0), there[:, 2:].max(axis=0)

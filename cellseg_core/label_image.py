@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import ImageError
+from cellseg_core.normalize import row_bands
 
-__all__ = ["LazyLabels", "check_labels", "read_labels"]
+__all__ = ["LazyLabels", "bands_of", "check_labels", "read_labels"]
+
+_MOST_AT_ONCE = 2**26  # px
 
 
 class LazyLabels(Protocol):
@@ -65,6 +69,25 @@ def check_labels(labels: Any, name: str = "") -> LazyLabels:
         )
     checked: LazyLabels = labels
     return checked
+
+
+def bands_of(labels: LazyLabels) -> Iterator[slice]:
+    """Yield slices of rows that cover a label image, each of some million px.
+
+    Where it is stored in chunks, as ``labels.chunks`` tells (rows first), bands are whole rows of
+    these, up to 2**26 px: no chunk is decoded twice.
+
+    >>> list(bands_of(np.zeros((5, 4), np.int32)))
+    [slice(0, 5, None)]
+    """
+    height, width = (int(length) for length in labels.shape)
+    if not width:
+        return
+    band = next(row_bands((height, width)), slice(0, 1))
+    step, stored = band.stop - band.start, (getattr(labels, "chunks", None) or (1,))[0]
+    if isinstance(stored, int) and stored * width <= _MOST_AT_ONCE:
+        step = max(step // stored, 1) * stored
+    yield from row_bands((height, width), step * width)
 
 
 def read_labels(

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import attrs
 import numpy as np
 
 from cellseg_core.label_image import LazyLabels
+from cellseg_core.overlapped import overlapped
 from cellseg_core.protocols import Labels
 from cellseg_core.store import output_error
 from cellseg_core.tiling import Box
 
-__all__ = ["WINDOW", "make_labels", "windows_of"]
+__all__ = ["WINDOW", "LabelFile", "make_labels", "windows_of"]
 
-_CHUNK = 512  # px: what is decoded at a time
 WINDOW = 2048
-"""Edge in px of what is made at a time, and of what is one file."""
+"""Edge in px of what is made at a time."""
 
 
 def windows_of(shape: tuple[int, ...], edge: int) -> Iterator[Box]:
@@ -33,42 +35,70 @@ def windows_of(shape: tuple[int, ...], edge: int) -> Iterator[Box]:
 
 
 def make_labels(
-    shape: tuple[int, int], make: Callable[[Box], Labels], folder: Path | None = None
+    shape: tuple[int, int], make: Callable[[Box], Labels], file: Path | None = None
 ) -> Labels | LazyLabels:
     """Return the label image (Y, X) whose windows ``make`` returns, int32.
 
-    With ``folder``, in whose place it comes, it is made there, as a Zarr array that is read
-    window by window; without, in memory.
+    With ``file``, in whose place it comes, it is made there, window by window in several threads,
+    and read from there window by window; without, in memory.
 
     Raises
     ------
     OutputError
-        If the folder cannot be written.
+        If the file cannot be written.
 
     >>> make_labels((2, 3), lambda box: np.full(box.shape, 7, np.int32)).tolist()
     [[7, 7, 7], [7, 7, 7]]
     """
-    if folder is None:
+    if file is None:
         return make(Box(0, shape[0], 0, shape[1]))
-    import zarr
-
+    labels = LabelFile(file, shape)
     try:
-        if folder.exists():
-            shutil.rmtree(folder)
-        array = zarr.create_array(
-            folder,
-            shape=shape,
-            dtype=np.int32,
-            chunks=(_CHUNK, _CHUNK),
-            shards=(WINDOW, WINDOW),
-        )
+        with file.open("wb") as stream:
+            stream.truncate(math.prod(shape) * labels.dtype.itemsize)
     except OSError as error:
-        raise output_error(folder, error) from error
-    for box in windows_of(shape, WINDOW):
-        part = make(box)
+        raise output_error(file, error) from error
+    for _ in overlapped(lambda box: labels.write(box, make(box)), windows_of(shape, WINDOW)):
+        pass
+    return labels
+
+
+@attrs.frozen(eq=False)
+class LabelFile:
+    """A label image (Y, X) in a file of plain int32, of which windows are read.
+
+    No format that compresses: labels are read over and over in windows of all shapes, and to
+    decode them takes longer than all that is done with them.
+    """
+
+    path: Path
+    shape: tuple[int, int]
+    dtype = np.dtype(np.int32)
+
+    def __getitem__(self, key: Any) -> Labels:
+        """Return a new array with the labels of a window."""
+        if not math.prod(self.shape):
+            return np.zeros(self.shape, np.int32)[key]  # type: ignore[no-any-return]
+        # Mapped for this one window: what stays mapped counts as memory in use.
+        window: Labels = np.array(np.memmap(self.path, self.dtype, "r", 0, self.shape)[key])
+        return window
+
+    def write(self, box: Box, labels: Labels) -> None:
+        """Write the labels of a window.
+
+        Raises
+        ------
+        OutputError
+            If that is not possible.
+        """
+        rows = np.ascontiguousarray(labels, self.dtype)
         try:
-            array[box.slices] = part
+            # Not by mapping it: a full disk would then end the process without a word.
+            with self.path.open("r+b", buffering=0) as stream:
+                for y, row in enumerate(rows, start=box.y0):
+                    stream.seek((y * self.shape[1] + box.x0) * self.dtype.itemsize)
+                    left = memoryview(row).cast("B")
+                    while left:
+                        left = left[stream.write(left) :]
         except OSError as error:
-            raise output_error(folder, error) from error
-    made: LazyLabels = array
-    return made
+            raise output_error(self.path, error) from error

@@ -110,7 +110,7 @@ def _look(
     areas, scores, seen = [], [], 0
     for window in scaled.signal_windows(sample, _SPOTS, math.ceil(_EDGE / source.factor)):
         try:
-            found = segment_tile(adapted, source, Tile(0, 0, window, window), scaled.image.name)
+            found = segment_tile(adapted, source, Tile(0, 0, window, window))
         except SegmentationError as error:
             raise SegmentationError(
                 f"{error} This happened while the nuclear diameter was measured on parts of the "

@@ -8,8 +8,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.label_image import LazyLabels
-from cellseg_core.normalize import row_bands
+from cellseg_core.label_image import LazyLabels, bands_of
 from cellseg_core.protocols import Labels
 
 __all__ = [
@@ -142,6 +141,28 @@ class ReadingOrder:
         renumbered: Labels = self.new[labels]
         return renumbered
 
+    def of(self, labels: LazyLabels) -> LazyLabels:
+        """Return a lazy label image with the new ids, which it gets when it is read."""
+        return _Reordered(labels, self)
+
+
+@attrs.frozen(eq=False)
+class _Reordered:
+    labels: LazyLabels
+    order: ReadingOrder
+    dtype = np.dtype(np.int32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.labels.shape
+
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        return getattr(self.labels, "chunks", None)
+
+    def __getitem__(self, key: Any) -> Labels:
+        return self.order.apply(np.asarray(self.labels[key]))
+
 
 def reading_order(labels: LazyLabels | Labels, min_size: int = 1) -> ReadingOrder:
     """Return the reading order of the objects of a label image without those under ``min_size`` px.
@@ -155,7 +176,7 @@ def reading_order(labels: LazyLabels | Labels, min_size: int = 1) -> ReadingOrde
     height, width = (int(length) for length in labels.shape)
     nowhere = height * width
     sizes, first = np.zeros(1, np.int64), np.full(1, nowhere)
-    for rows in row_bands((height, width)):
+    for rows in bands_of(labels):
         flat = np.asarray(labels[rows, :]).ravel()
         where = np.flatnonzero(flat)
         ids = flat[where]

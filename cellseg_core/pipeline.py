@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -21,6 +22,7 @@ from cellseg_core.component import KINDS
 from cellseg_core.errors import (
     ConfigurationError,
     ImageError,
+    SegmentationError,
     nearest,
 )
 from cellseg_core.features import Features
@@ -41,12 +43,14 @@ from cellseg_core.protocols import (
     Labels,
     Segmenter,
 )
+from cellseg_core.provenance import facts_of
 from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage, guess_diameter, view
 from cellseg_core.segmenting import adapt, margin_of, segment_tiles
 from cellseg_core.stitching import TileObjects, stitch
 from cellseg_core.table import CellTable
 from cellseg_core.tile_store import TileStore
 from cellseg_core.tiling import tile_image
+from cellseg_core.workers import Workers
 
 __all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
 
@@ -142,6 +146,9 @@ class Pipeline:
     overlap
         Px that neighbouring tiles share. Default: what the segmenter declares. Less than that is
         refused, since seams would show.
+    skip_failed_tiles
+        Whether a part of the image in which the segmenter fails is left out, with a warning. By
+        default that is an error.
     brightness
         Correction of the automatic scale: 2 makes everything twice as bright.
     options
@@ -171,6 +178,7 @@ class Pipeline:
     min_size: int = attrs.field(default=20, validator=_not_negative)
     tile: int | None = attrs.field(default=None, validator=_positive)
     overlap: int | None = attrs.field(default=None, validator=_not_negative)
+    skip_failed_tiles: bool = False
     brightness: float = attrs.field(default=1.0, validator=_positive)
     options: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     plugins: Plugins | None = attrs.field(default=None, repr=False)
@@ -184,6 +192,7 @@ class Pipeline:
         levels: Brightness | None = None,
         progress: Progress | None = None,
         work: Path | None = None,
+        workers: Workers | None = None,
     ) -> Result:
         """Return the cells of one image.
 
@@ -204,10 +213,14 @@ class Pipeline:
             same settings are not segmented again, others are removed. Label images of more than
             8192 x 8192 px are made there too, so that memory does not grow with the image.
             Default: all is kept in memory. Values do not depend on it.
+        workers
+            Who segments tiles: see :func:`~cellseg_core.workers.open_workers`. Default: this
+            process. Values do not depend on it.
 
         Raises
         ------
         ChannelError, ImageError, ComponentError, ConfigurationError, SegmentationError, OutputError
+        WorkerError
             With what was expected, what came, and the fix.
         """
         report = progress or (lambda _step, _done, _total: None)
@@ -263,26 +276,31 @@ class Pipeline:
         tiles = tile_image(image.shape, edge, margin)
         store = None
         if work is not None and len(tiles) > 1:
-            store = TileStore(work, self._plan(scaled, edge, margin, diameter))
-        objects, again = segment_tiles(
+            store = TileStore(work, self._plan(built, scaled, sample, edge, margin, diameter))
+        found = segment_tiles(
             segmenter,
             source,
             tiles,
-            image.name,
             store,
+            workers,
+            skip_failed=self.skip_failed_tiles,
             progress=lambda n, of: report("segment", n, of),
         )
+        if len(found.failed) == len(tiles):
+            raise SegmentationError(found.failed[0])
+        warnings += [f"left out, without any cell: {reason}" for reason in found.failed]
         watch.lap("segment")
 
         on_disk = store is not None and math.prod(image.shape) > _IN_MEMORY
 
-        def folder_for(kind: str) -> Path | None:
+        def file_for(kind: str) -> Path | None:
             return store.folder / kind if store is not None and on_disk else None
 
         nuclei, scores, removed = _stitched(
-            image.shape, objects, self.min_size, folder_for("nuclei.zarr")
+            image.shape, found.objects, self.min_size, file_for("nuclei.labels")
         )
-        del objects
+        again, left_out = found.before, len(found.failed)
+        del found
         watch.lap("stitch")
 
         if built.expander is not None:
@@ -291,8 +309,8 @@ class Pipeline:
         if built.expander is not None:
             # Of an object nobody knows how far it looks.
             named = isinstance(self.expander, str)
-            folder = folder_for("cells.zarr") if named else None
-            cells = grow(built.expander, nuclei, grow_by, image.name, folder)
+            file = file_for("cells.labels") if named else None
+            cells = grow(built.expander, nuclei, grow_by, image.name, file)
         watch.lap("expand")
         with catch_warnings(record=True) as caught:
             simplefilter("always")
@@ -352,6 +370,7 @@ class Pipeline:
             "magnification": round(source.factor, 4),
             "tiles": len(tiles),
             **({"tiles_done_before": again} if again else {}),
+            **({"tiles_left_out": left_out} if left_out else {}),
             "overlap_px": 2 * margin,
             "expand_px": grow_by,
             **({"compensation": compensation} if compensation else {}),
@@ -369,10 +388,21 @@ class Pipeline:
             warnings=tuple(warnings),
         )
 
-    def _plan(self, scaled: ScaledImage, tile: int, margin: int, diameter: float) -> dict[str, Any]:
+    def _plan(
+        self,
+        built: Components,
+        scaled: ScaledImage,
+        sample: NDArray[np.float32],
+        tile: int,
+        margin: int,
+        diameter: float,
+    ) -> dict[str, Any]:
         """Return what decides over the objects of each tile."""
         return {
             "image": scaled.image.source,
+            # Two arrays have the same source, and a file can change.
+            "sample": sha256(sample.tobytes()).hexdigest(),
+            "facts": facts_of(built.segmenter),
             "shape": scaled.shape,
             "channels": [scaled.nuclear, scaled.membrane],
             "brightness": attrs.asdict(scaled.brightness),
@@ -473,12 +503,13 @@ class _Watch:
 
 
 def _stitched(
-    shape: tuple[int, int], objects: Sequence[TileObjects], min_size: int, folder: Path | None
+    shape: tuple[int, int], objects: Sequence[TileObjects], min_size: int, file: Path | None
 ) -> tuple[Labels | LazyLabels, NDArray[np.float64], int]:
     """Return the nuclei of all tiles, their scores, and how many were too small."""
     stitched = stitch(shape, objects)
-    order = reading_order(stitched, min_size)
-    nuclei = make_labels(shape, lambda box: order.apply(stitched[box.slices]), folder)
+    painted = make_labels(shape, lambda box: stitched[box.slices], file)
+    order = reading_order(painted, min_size)
+    nuclei = order.of(painted) if file is not None else order.apply(painted[:, :])
     return nuclei, stitched.scores[order.former - 1], order.removed
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cellseg_core.image import Image
 from cellseg_core.label_image import LazyLabels
+from cellseg_core.tiling import Box
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
@@ -30,6 +31,7 @@ __all__ = [
     "Exportable",
     "ImageCompensator",
     "Labels",
+    "PlacedSegmenter",
     "Reader",
     "Segmentation",
     "Segmenter",
@@ -111,6 +113,25 @@ class AdaptiveSegmenter(Segmenter, Protocol):
         ``sample`` has the shape (C, y, x): pixels of the whole image on a regular grid, the same
         for any tiling, on the brightness scale of the data set. ``diameter`` is the nuclear
         diameter in px that tiles will have.
+        """
+        ...
+
+
+@runtime_checkable
+class PlacedSegmenter(Segmenter, Protocol):
+    """A segmenter that wants to know where in the image a tile lies.
+
+    For networks that cut what they are given into patches, and see something else when the patches
+    lie elsewhere: of a tile, they can look at the patches of the whole image.
+    """
+
+    def segment_at(
+        self, tile: NDArray[np.float32], window: Box, shape: tuple[int, int]
+    ) -> Segmentation:
+        """Return the objects of ``tile``, as :meth:`Segmenter.segment` does.
+
+        ``window`` is the place of the tile in an image of the size ``shape``, at the size that
+        tiles have. Objects in the outer :attr:`halo` px may be missing.
         """
         ...
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import ImageError
-from cellseg_core.label_image import LazyLabels
+from cellseg_core.label_image import LazyLabels, bands_of
 from cellseg_core.normalize import row_bands
 from cellseg_core.objects import compact
 from cellseg_core.overlapped import overlapped
@@ -115,9 +115,8 @@ def find_regions(labels: LazyLabels, name: str = "") -> Regions:
     ImageError
         If a value is negative or over 2**63 - 1; ``name`` is the image's, for the message.
     """
-    height, width = (int(length) for length in labels.shape)
     ids, sums, boxes = [np.empty(0, np.int64)], [np.empty((0, 3), np.int64)], [_no_boxes(0)]
-    bands = ((rows.start, _read(labels, rows, slice(None))) for rows in row_bands((height, width)))
+    bands = ((rows.start, _read(labels, rows, slice(None))) for rows in bands_of(labels))
     for found in overlapped(lambda band: _regions_in(*band, name), bands):
         ids.append(found[0])
         sums.append(found[1])
@@ -250,8 +249,7 @@ def check_nuclei(nuclei: LazyLabels, cells: LazyLabels, name: str = "") -> None:
     ImageError
         If a pixel of a nucleus belongs to another cell or to none, with the first such pixel.
     """
-    height, width = (int(length) for length in cells.shape)
-    for rows in row_bands((height, width)):
+    for rows in bands_of(cells):
         whole, inner = (_read(labels, rows, slice(None)) for labels in (cells, nuclei))
         wrong = (inner != 0) & (inner != whole)
         if wrong.any():
@@ -276,6 +274,11 @@ class Renumbered:
     def shape(self) -> tuple[int, ...]:
         """Return ``(Y, X)``."""
         return self.labels.shape
+
+    @property
+    def chunks(self) -> Any:
+        """Return how it is stored, None where that is as a whole."""
+        return getattr(self.labels, "chunks", None)
 
     def __getitem__(self, key: Any) -> NDArray[np.int32]:
         """Return the labels of a window."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cellseg_core.scaled import ScaledImage
 from cellseg_core.tiling import Box
 
-__all__ = ["Rescaled"]
+__all__ = ["Rescaled", "around", "interpolated"]
 
 
 @attrs.frozen(eq=False)
@@ -47,17 +47,16 @@ class Rescaled:
         It covers the box, holds the pixels around the centre of every pixel of it, and begins at
         multiples of ``grid``.
         """
-        edges = []
-        for start, stop, length, full in (
-            (box.y0, box.y1, self.source.shape[0], self.shape[0]),
-            (box.x0, box.x1, self.source.shape[1], self.shape[1]),
-        ):
-            first, _ = _around(start, start + 1, length, full)
-            last, _ = _around(stop - 1, stop, length, full)
-            low = min(int(first[0]), start * full // length)
-            high = max(int(last[0]) + 2, -(-stop * full // length))
-            edges += [low // grid * grid, min(high, full)]
-        return Box(*edges)
+        inner = around(box, self.source.shape, self.shape)
+        (height, width), (tall, wide) = self.source.shape, self.shape
+        top = min(inner.y0, box.y0 * tall // height)
+        left = min(inner.x0, box.x0 * wide // width)
+        return Box(
+            top // grid * grid,
+            max(inner.y1, -(-box.y1 * tall // height)),
+            left // grid * grid,
+            max(inner.x1, -(-box.x1 * wide // width)),
+        )
 
     def read(self, window: Box) -> NDArray[np.float32]:
         """Return the pixels (C, y, x) of ``window``, which is in px of the rescaled image."""
@@ -80,20 +79,7 @@ class Rescaled:
             from scipy.ndimage import gaussian_filter
 
             pixels = gaussian_filter(pixels, (0, *sigmas), mode="nearest")
-        for axis, (start, stop, full, offset, length) in enumerate(
-            (
-                (window.y0, window.y1, self.shape[0], outer.y0, self.source.shape[0]),
-                (window.x0, window.x1, self.shape[1], outer.x0, self.source.shape[1]),
-            ),
-            start=1,
-        ):
-            low, weight = _around(start, stop, full, length)
-            high = np.minimum(low + 1, length - 1)
-            weight = weight[:, np.newaxis] if axis == 1 else weight
-            below = np.take(pixels, low - offset, axis=axis)
-            above = np.take(pixels, high - offset, axis=axis)
-            pixels = (below + (above - below) * weight).astype(np.float32, copy=False)
-        return pixels
+        return interpolated(pixels, outer, self.source.shape, window, self.shape)
 
     def to_source(
         self, labels: NDArray[np.integer[Any]], window: Box, box: Box
@@ -126,6 +112,59 @@ class Rescaled:
         total = np.stack([np.sum(share, axis=0, where=seen == one) for one in seen])
         mapped[mixed] = np.take_along_axis(seen, total.argmax(axis=0)[np.newaxis], axis=0)[0]
         return mapped
+
+
+def around(box: Box, shape: tuple[int, int], resized: tuple[int, int]) -> Box:
+    """Return the px of an image brought to the size ``resized`` around the centres of a ``box``.
+
+    ``box`` is in px of the image at its own ``shape``. What :func:`interpolated` needs to bring
+    the resized image back.
+
+    >>> around(Box(10, 20, 0, 5), (100, 100), (50, 50))
+    Box(y0=4, y1=11, x0=0, x1=3)
+    """
+    edges = []
+    for start, stop, length, full in (
+        (box.y0, box.y1, shape[0], resized[0]),
+        (box.x0, box.x1, shape[1], resized[1]),
+    ):
+        low, _ = _around(start, start + 1, length, full)
+        high, _ = _around(stop - 1, stop, length, full)
+        edges += [int(low[0]), min(int(high[0]) + 2, full)]
+    return Box(*edges)
+
+
+def interpolated(
+    pixels: NDArray[np.float32],
+    box: Box,
+    shape: tuple[int, int],
+    window: Box,
+    resized: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Return the part ``window`` of an image, of size ``shape``, brought to the size ``resized``.
+
+    Linear between the two nearest pixels on each axis, with centres of pixels where
+    ``cv2.resize`` has them; beyond the edge of the image the last pixel goes on.
+
+    Parameters
+    ----------
+    pixels
+        (C, y, x), the part ``box`` of the image, which holds all that ``window`` is made from.
+    """
+    for axis, (start, stop, full, offset, length) in enumerate(
+        (
+            (window.y0, window.y1, resized[0], box.y0, shape[0]),
+            (window.x0, window.x1, resized[1], box.x0, shape[1]),
+        ),
+        start=1,
+    ):
+        low, weight = _around(start, stop, full, length)
+        high = np.minimum(low + 1, length - 1)
+        weight = weight[:, np.newaxis] if axis == 1 else weight
+        below = np.take(pixels, low - offset, axis=axis)
+        above = np.take(pixels, high - offset, axis=axis)
+        pixels = (below + (above - below) * weight).astype(np.float32, copy=False)
+    return pixels
 
 
 def _around(

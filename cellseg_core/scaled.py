@@ -50,22 +50,27 @@ class ScaledImage:
 
         In colour it is red, green and blue.
         """
+        return self._read(rows, columns, 0, 1)
+
+    def _read(self, rows: slice, columns: slice, first: int, step: int) -> NDArray[np.float32]:
+        """Return every ``step``-th pixel of a window, of its rows from the ``first`` on."""
         roles = [self.nuclear, self.membrane] if self.membrane else [self.nuclear]
         if self.in_color:
             roles = [(number,) for number in self.nuclear]
-        return np.stack([self._mean(numbers, rows, columns) for numbers in roles])
-
-    def _mean(self, numbers: tuple[int, ...], rows: slice, columns: slice) -> NDArray[np.float32]:
-        planes = [
-            self.brightness.scale(
-                self.image.read(number, rows, columns), self.image.channels[number]
-            )
-            for number in numbers
-        ]
-        total = planes[0]
-        for plane in planes[1:]:
-            total += plane
-        return total / np.float32(len(planes)) if len(planes) > 1 else total
+        means = []
+        for numbers in roles:
+            planes = [
+                self.brightness.scale(
+                    self.image.read(number, rows, columns)[first::step, ::step],
+                    self.image.channels[number],
+                )
+                for number in numbers
+            ]
+            total = planes[0]
+            for plane in planes[1:]:
+                total += plane
+            means.append(total / np.float32(len(planes)) if len(planes) > 1 else total)
+        return np.stack(means)
 
     def sample(self, pixels: int = _SAMPLE_PIXELS) -> NDArray[np.float32]:
         """Return the pixels (C, y, x) on a regular grid over the whole image, about ``pixels``."""
@@ -76,8 +81,8 @@ class ScaledImage:
         if step == 1:
             return self.read()
         bands = row_bands(self.shape)
-        thinned = (self.read(band)[:, (-band.start) % step :: step, ::step] for band in bands)
-        return np.concatenate(list(thinned), axis=1)
+        thinned = [self._read(band, slice(None), -band.start % step, step) for band in bands]
+        return np.concatenate(thinned, axis=1)
 
     def signal_windows(
         self, sample: NDArray[np.float32], count: int = 4, size: int = 512

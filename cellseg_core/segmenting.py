@@ -6,20 +6,22 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import CellsegError, ConfigurationError, SegmentationError
-from cellseg_core.protocols import AdaptiveSegmenter, Segmentation, Segmenter
+from cellseg_core.protocols import AdaptiveSegmenter, PlacedSegmenter, Segmentation, Segmenter
 from cellseg_core.rescale import Rescaled
 from cellseg_core.scaled import ScaledImage
-from cellseg_core.stitching import TileObjects, tile_objects
+from cellseg_core.stitching import TileObjects, nothing_in, tile_objects
 from cellseg_core.tiling import Tile
+from cellseg_core.workers import ThisProcess, Workers
 
 if TYPE_CHECKING:
-    from cellseg_core.tile_store import TileStore
+    from cellseg_core.tile_store import TileFiles, TileStore
 
-__all__ = ["adapt", "margin_of", "segment_tile", "segment_tiles"]
+__all__ = ["Segmented", "TileJob", "adapt", "margin_of", "segment_tile", "segment_tiles"]
 
 _MOST = 32  # beyond it a nucleus would be a pixel, and an image a giant
 
@@ -64,12 +66,22 @@ def segment_tiles(
     segmenter: Segmenter,
     source: Rescaled,
     tiles: Sequence[Tile],
-    name: str,
     store: TileStore | None = None,
+    workers: Workers | None = None,
     *,
+    skip_failed: bool = False,
     progress: Callable[[int, int], None],
-) -> tuple[list[TileObjects], int]:
-    """Return the objects of each tile, and how many tiles were in the store before.
+) -> Segmented:
+    """Return the objects of each tile.
+
+    Parameters
+    ----------
+    store
+        Has those of an earlier run, and keeps those of this one.
+    workers
+        Who does it. Default: this process.
+    skip_failed
+        A tile in which the segmenter fails has no objects, rather than to end the work.
 
     Raises
     ------
@@ -77,22 +89,82 @@ def segment_tiles(
         As :func:`segment_tile` does.
     OutputError
         If a tile cannot be kept in the store.
+    WorkerError
+        If workers are lost.
     """
-    objects, before = [], 0
-    for done, tile in enumerate(tiles):
+    objects: list[TileObjects | None] = [None] * len(tiles)
+    if store is not None:
+        objects = list(map(store.get, tiles))
+    todo = [number for number, made in enumerate(objects) if made is None]
+    # The largest first: it tells how much memory one takes.
+    todo.sort(key=lambda number: -math.prod(tiles[number].window.shape))
+    before = done = len(tiles) - len(todo)
+    failed: dict[int, str] = {}
+    job = TileJob(segmenter, source, None if store is None else store.files, skip_failed)
+    progress(done, len(tiles))
+    for place, made in (workers or ThisProcess()).each(job, [tiles[number] for number in todo]):
+        number = todo[place]
+        tile = tiles[number]
+        if isinstance(made, str):
+            failed[number] = made
+            made = nothing_in(tile)
+        objects[number] = made if store is None or number in failed else store.written(tile)
+        done += 1
         progress(done, len(tiles))
-        kept = None if store is None else store.get(tile)
-        if kept is not None:
-            objects.append(kept)
-            before += 1
-            continue
-        made = segment_tile(segmenter, source, tile, name)
-        objects.append(made if store is None else store.put(made))
-    progress(len(tiles), len(tiles))
-    return objects, before
+    return Segmented(
+        [one for one in objects if one is not None],
+        before,
+        [failed[number] for number in sorted(failed)],
+    )
 
 
-def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) -> TileObjects:
+@attrs.frozen(eq=False)
+class Segmented:
+    """The objects of all tiles.
+
+    Attributes
+    ----------
+    objects
+        Of each tile.
+    before
+        How many tiles were in the store before.
+    failed
+        Why tiles have none: a sentence for each that was left out.
+    """
+
+    objects: list[TileObjects]
+    before: int
+    failed: list[str]
+
+
+@attrs.frozen(eq=False)
+class TileJob:
+    """What is to be done with each tile of an image, wherever that is.
+
+    It returns the objects of a tile, or nothing where they were written to ``files``, or a
+    sentence that says why there are none, where that is to be no error.
+    """
+
+    segmenter: Segmenter
+    source: Rescaled
+    files: TileFiles | None
+    skip_failed: bool
+
+    def __call__(self, tile: Tile) -> TileObjects | str | None:
+        """Segment one tile."""
+        try:
+            found = segment_tile(self.segmenter, self.source, tile)
+        except SegmentationError as error:
+            if self.skip_failed:
+                return str(error)
+            raise
+        if self.files is None:
+            return found
+        self.files.write(found)
+        return None
+
+
+def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile) -> TileObjects:
     """Return the objects of one tile, at the size of the source image.
 
     Raises
@@ -105,15 +177,18 @@ def segment_tile(segmenter: Segmenter, source: Rescaled, tile: Tile, name: str) 
     # that begin on its grid show it the same image.
     grid = getattr(segmenter, "grid", 1)
     where = (
-        f"{name}: tile in row {tile.row + 1}, column {tile.col + 1} (rows {window.y0} to "
-        f"{window.y1}, columns {window.x0} to {window.x1})"
+        f"{source.source.image.name}: tile in row {tile.row + 1}, column {tile.col + 1} (rows "
+        f"{window.y0} to {window.y1}, columns {window.x0} to {window.x1})"
     )
     kind = type(segmenter).__name__
     try:
         scaled = source.window(window, grid)
         pixels = source.read(scaled)
         pixels.flags.writeable = False
-        found = segmenter.segment(pixels)
+        if isinstance(segmenter, PlacedSegmenter):
+            found = segmenter.segment_at(pixels, scaled, source.shape)
+        else:
+            found = segmenter.segment(pixels)
         try:
             _check(found, pixels.shape[1:])
             labels = source.to_source(found.labels, scaled, window)

@@ -29,9 +29,10 @@ from cellseg_core.objects import bounding_boxes, compact, tidy
 from cellseg_core.protocols import Labels, Segmentation
 from cellseg_core.tiling import Box, Tile
 
-__all__ = ["Stitched", "TileObjects", "stitch", "tile_objects"]
+__all__ = ["Stitched", "TileObjects", "nothing_in", "stitch", "tile_objects"]
 
 _SAME = 0.5
+_STRIP = 4
 _DEEPEST = np.iinfo(np.int64).max
 
 
@@ -91,6 +92,19 @@ def tile_objects(tile: Tile, found: Segmentation, shape: tuple[int, int]) -> Til
     centres = np.stack([boxes[:, :2].mean(axis=1), boxes[:, 2:].mean(axis=1)], axis=1)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     return TileObjects(tile, labels, centres, depths, areas, scores)
+
+
+def nothing_in(tile: Tile) -> TileObjects:
+    """Return what a tile without any object gives."""
+    none = np.zeros(0)
+    return TileObjects(
+        tile,
+        labels=np.zeros(tile.window.shape, np.int32),
+        centres=np.zeros((0, 2)),
+        depths=none.astype(np.int64),
+        areas=none.astype(np.int64),
+        scores=none,
+    )
 
 
 def _check(found: Segmentation, shape: tuple[int, int]) -> None:
@@ -212,7 +226,12 @@ def _overlapping_pairs(
     tiles: Sequence[TileObjects], windows: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> _Pairs:
     columns: list[tuple[NDArray[Any], ...]] = []
-    for i, one in enumerate(tiles):
+    # In strips of some columns of tiles, so that those below are at hand when they come.
+    strips = sorted(
+        range(len(tiles)), key=lambda i: (tiles[i].tile.col // _STRIP, tiles[i].tile.row)
+    )
+    for i in strips:
+        one = tiles[i]
         near = _meeting(windows[i + 1 :], one.tile.window)
         for j in (np.flatnonzero(near) + i + 1).tolist():
             other = tiles[j]
@@ -233,7 +252,9 @@ def _overlapping_pairs(
             columns.append((starts[i] + first - 1, starts[j] + second - 1, common, union))
     if not columns:
         return _Pairs(*(np.empty(0, np.int64) for _ in range(4)))
-    return _Pairs(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+    first, second, common, union = map(np.concatenate, zip(*columns, strict=True))
+    order = np.lexsort((second, first))
+    return _Pairs(first[order], second[order], common[order], union[order])
 
 
 def _judges(

@@ -19,9 +19,9 @@ from cellseg_core.stitching import TileObjects
 from cellseg_core.store import TEMPORARY, atomic_binary_file, atomic_write, output_error
 from cellseg_core.tiling import Tile
 
-__all__ = ["StoredLabels", "TileStore"]
+__all__ = ["StoredLabels", "TileFiles", "TileStore"]
 
-_UNPACKED = 9  # label images of tiles that are kept in memory: a tile and its neighbours
+_UNPACKED = 24  # label images of tiles that are kept in memory: those of two windows
 
 
 class TileStore:
@@ -45,9 +45,11 @@ class TileStore:
         self._unpacked = lru_cache(maxsize=_UNPACKED)(_read_labels)
         content = json.dumps(plan, sort_keys=True, default=str).encode()
         written = folder / "plan.json"
+        self._there: set[str] = set()
         try:
             if written.is_file():
                 if written.read_bytes() == content:
+                    self._there = {one.name for one in folder.iterdir()}
                     return
                 shutil.rmtree(folder)
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,12 +63,17 @@ class TileStore:
             )
         atomic_write(written, content)
 
-    def _path(self, tile: Tile) -> Path:
-        return self.folder / f"{tile.row:05}-{tile.col:05}.npz"
+    @property
+    def files(self) -> TileFiles:
+        """Return how tiles are written: that goes to the workers."""
+        return TileFiles(self.folder.absolute())
 
     def get(self, tile: Tile) -> TileObjects | None:
         """Return what was kept of a tile; None if that is nothing, or damaged."""
-        path = self._path(tile)
+        path = self.files.path(tile)
+        # Of a file that was asked for in vain, a network's file system may say so for a while.
+        if path.name not in self._there:
+            return None
         try:
             with path.open("rb") as stream, np.load(stream) as kept:
                 # A damaged file shows when it is read, by its checksums.
@@ -76,8 +83,36 @@ class TileStore:
         except (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, BadZipFile):
             return None
 
-    def put(self, objects: TileObjects) -> TileObjects:
-        """Keep the objects of a tile, and return them with labels that are read when needed.
+    def written(self, tile: Tile) -> TileObjects:
+        """Return the objects of a tile that was just written; its labels are read when needed.
+
+        Raises
+        ------
+        OutputError
+            If there is no such file, or it is damaged.
+        """
+        self._there.add(self.files.path(tile).name)
+        found = self.get(tile)
+        if found is None:
+            raise OutputError(
+                f"{self.files.path(tile)} was written and cannot be read again. Workers of a "
+                "cluster must see the same folders as this machine."
+            )
+        return found
+
+
+@attrs.frozen
+class TileFiles:
+    """Writes tiles into a folder, a file for each."""
+
+    folder: Path
+
+    def path(self, tile: Tile) -> Path:
+        """Return the file of a tile."""
+        return self.folder / f"{tile.row:05}-{tile.col:05}.npz"
+
+    def write(self, objects: TileObjects) -> None:
+        """Keep the objects of a tile.
 
         Raises
         ------
@@ -86,10 +121,9 @@ class TileStore:
         """
         import imagecodecs
 
-        path, tile = self._path(objects.tile), objects.tile
         labels = np.ascontiguousarray(objects.labels[:, :], np.int32)
         packed = np.frombuffer(imagecodecs.zstd_encode(labels.tobytes(), 1), np.uint8)
-        with atomic_binary_file(path) as stream:
+        with atomic_binary_file(self.path(objects.tile)) as stream:
             np.savez(
                 stream,
                 labels=packed,
@@ -98,7 +132,6 @@ class TileStore:
                 areas=objects.areas,
                 scores=objects.scores,
             )
-        return attrs.evolve(objects, labels=StoredLabels(path, tile, self._unpacked))
 
 
 @attrs.frozen(eq=False)

@@ -33,10 +33,19 @@ def test_speed_and_scaling_tell_time_and_memory(tmp_path: Path) -> None:
     speed = json.loads((tmp_path / "speed.json").read_text())
     assert set(speed["tissues"]["12 px"]) == {"watershed", "fine"}
     assert speed["tissues"]["24 px"]["fine"]["segment"]["median"] > 0
-    said = run("scaling.py", "--megapixels", "0.1,0.2", "--out", tmp_path).stdout
-    scaling = json.loads((tmp_path / "scaling.json").read_text())
-    assert scaling["watershed"]["0.2"]["peak"]["median"] > 0
-    assert "0.1" in said
+    few = ("--megapixels", "0.1,2", "--channels", "2", "--workers", "1,2", "--memory", "2GB")
+    said = run("scaling.py", *few, "--out", tmp_path).stdout
+    scaling = json.loads((tmp_path / "scaling.json").read_text())["watershed"]
+    assert "FAILED" not in said
+    for megapixels in ("0.1", "2"):
+        one, two = scaling[megapixels]["1"], scaling[megapixels]["2"]
+        assert one["found"] == two["found"]
+        assert one["peak"] > 10**8
+        assert one["after_segmentation"] > 0
+    seams, elsewhere = two["found"]["seams"], two["found"]["elsewhere"]
+    assert elsewhere["once"] > 0.6
+    assert seams["once"] > elsewhere["once"] - 0.05
+    assert seams["twice"] < 0.01
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,29 @@ import click
 
 from cellseg_core.config import RunConfig, load_config, option_name, parse_setting
 
-__all__ = ["config_from", "run_options"]
+__all__ = ["config_from", "memory_size", "run_options"]
+
+_BYTES = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]?)(I?)B?", re.IGNORECASE)
+_LEAST_MEMORY = 2**28
+
+
+def memory_size(text: str) -> int:
+    """Return the bytes that a text stands for.
+
+    >>> memory_size("8GB"), memory_size("0.5 GiB")
+    (8000000000, 536870912)
+    """
+    found = _BYTES.fullmatch(text.strip())
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no amount of memory: 8GB, 500MB, 1.5TB.")
+    power = " KMGT".index(found[2].upper() or " ")
+    amount: int = round(float(found[1]) * (1024 if found[3] else 1000) ** power)
+    if amount < _LEAST_MEMORY:
+        raise click.BadParameter(
+            f"{text!r} is too little: the program by itself takes more. With its unit it reads 8GB."
+        )
+    return amount
+
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellseg_core.cli.options import config_from, run_options
+from cellseg_core.cli.options import config_from, memory_size, run_options
 from cellseg_core.cli.progress import Console
 
 if TYPE_CHECKING:
@@ -30,10 +30,38 @@ __all__ = ["command", "counted", "summarise"]
     metavar="FILE",
     help="TOML file with settings (`cellseg init` writes one); options given here come first.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes on this machine that segment parts of images at a time.",
+)
+@click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Let the workers of a Dask cluster segment: tcp://HOST:PORT, or its scheduler file.",
+)
+@click.option(
+    "--memory",
+    type=memory_size,
+    metavar="SIZE",
+    help="What all processes on this machine together may take: 8GB. Default: three quarters of "
+    "what is free.",
+)
 @click.option("--fresh", is_flag=True, help="Do everything anew, also what an earlier run did.")
 @click.option("--quiet", is_flag=True, help="Show warnings and failures only.")
 def command(
-    inputs: tuple[Path, ...], out: Path, config: Path | None, fresh: bool, quiet: bool, **given: Any
+    inputs: tuple[Path, ...],
+    out: Path,
+    config: Path | None,
+    workers: int,
+    scheduler: str | None,
+    memory: int | None,
+    fresh: bool,
+    quiet: bool,
+    **given: Any,
 ) -> int:
     """Find the cells of images, measure every channel in each, and write tables and pictures.
 
@@ -57,7 +85,16 @@ def command(
 
     settings = config_from(given, config)
     with Console(quiet=quiet) as console:
-        summary = run_batch(inputs, out, settings, fresh=fresh, reporter=console)
+        summary = run_batch(
+            inputs,
+            out,
+            settings,
+            fresh=fresh,
+            workers=workers,
+            scheduler=scheduler,
+            memory=memory,
+            reporter=console,
+        )
     if not quiet:
         summarise(summary)
     return 1 if summary.failed else 0

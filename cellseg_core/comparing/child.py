@@ -17,10 +17,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from cellseg_core.comparing.memory import own_peak
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import CellsegError
 from cellseg_core.image import Image
+from cellseg_core.memory import own_peak
 
 __all__ = ["main"]
 

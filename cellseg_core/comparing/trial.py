@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import attrs
 
-from cellseg_core.comparing.memory import MemoryWatch
 from cellseg_core.config import RunConfig
+from cellseg_core.memory import MemoryWatch
 from cellseg_core.reporting import Reporter
 
 __all__ = ["Trial", "run_trial"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from cellseg_core.table import CellTable
 
 __all__ = ["CsvWriter"]
+
+_ROWS = 2**17  # converted at a time
 
 # Column of the original program, and ours.
 _CELLSEG = {
@@ -49,8 +53,31 @@ class CsvWriter:
         path = folder / "cells.csv"
         table = result.table
         frame = _original(table) if self.style == "cellseg" else table.to_pandas()
-        frame.to_csv(path, index=False, lineterminator="\n", encoding="utf-8")
+        _write(frame, path)
         return [path]
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table by Arrow, which takes a tenth of the time that pandas takes for numbers."""
+    import pyarrow as pa
+    from pyarrow.csv import WriteOptions, write_csv
+
+    texts = [str(text) for name in frame.select_dtypes("object") for text in frame[name].unique()]
+    # Arrow quotes all texts or none.
+    quoting = "needed" if any(mark in text for text in texts for mark in '",\r\n') else "none"
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(frame.columns)
+    with path.open("wb") as stream:
+        stream.write(header.getvalue().encode())
+        for start in range(0, len(frame), _ROWS):
+            rows = frame.iloc[start : start + _ROWS].copy()
+            for name in rows.select_dtypes("bool"):
+                rows[name] = rows[name].map(str)
+            write_csv(
+                pa.Table.from_pandas(rows, preserve_index=False),
+                stream,
+                WriteOptions(include_header=False, quoting_style=quoting),
+            )
 
 
 def _original(table: CellTable) -> pd.DataFrame:

@@ -83,6 +83,9 @@ class PicturePlanes:
     path: Path
     deep: bool
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PicturePlanes, (self.path.absolute(), self.deep)
+
     def window(self, channel: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
         """Return a new array with rows ``y0:y1`` and columns ``x0:x1`` of one channel."""
         pixels = DECODED.get(self, self.decoded)

@@ -28,7 +28,9 @@ class FileStack:
         self._opened: dict[int, LazyPixels] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return FileStack, (self.paths, self.shape, self.dtype)
+        # Another process may work in another folder.
+        paths = tuple(path.absolute() for path in self.paths)
+        return FileStack, (paths, self.shape, self.dtype)
 
     def add(self, channel: int, image: Image) -> None:
         """Keep what is already known of one file."""

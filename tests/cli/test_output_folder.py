@@ -326,7 +326,6 @@ def test_label_images_on_disk_make_the_same_files(
     assert cellseg(*tiled(tmp_path / "memory", image, *more)).status == 0
     monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
     monkeypatch.setattr(label_store, "WINDOW", 64)
-    monkeypatch.setattr(label_store, "_CHUNK", 32)
     assert cellseg(*tiled(tmp_path / "disk", image, *more)).status == 0
     for path in (tmp_path / "memory" / "image").iterdir():
         assert (tmp_path / "disk" / "image" / path.name).read_bytes() == path.read_bytes()

@@ -92,7 +92,9 @@ def test_the_reading_order_of_a_lazy_image_is_that_of_the_whole(monkeypatch) -> 
     kept = [one for one in dict.fromkeys(labels[labels > 0].tolist()) if sizes[one] >= 30]
     assert expected.former.tolist() == kept
     assert expected.removed == np.count_nonzero(sizes[1:]) - len(kept) > 0
-    monkeypatch.setattr(objects, "row_bands", lambda shape: row_bands(shape, 7 * shape[1]))
+    monkeypatch.setattr(
+        objects, "bands_of", lambda labels: row_bands(labels.shape, 7 * labels.shape[1])
+    )
     banded = reading_order(labels, 30)
     assert np.array_equal(banded.former, expected.former)
     assert np.array_equal(banded.apply(labels), expected.apply(labels))

@@ -51,6 +51,11 @@ def run(image: Image, segmenter: Counting, work: Path | None = None, **more: obj
     return made.run(image, "DAPI", work=work)
 
 
+def put(store: TileStore, made: TileObjects) -> TileObjects:
+    store.files.write(made)
+    return store.written(made.tile)
+
+
 def objects(image: Image, tile: Tile, seed: int = 0) -> TileObjects:
     rng = np.random.default_rng(seed)
     labels = np.kron(rng.integers(0, 30, (9, 10)), np.ones((10, 10), int))
@@ -64,7 +69,7 @@ def test_a_tile_comes_back_as_it_was(image: Image, tmp_path: Path) -> None:
     tile = tile_image(image.shape, 64, 10)[6]
     assert store.get(tile) is None
     made = objects(image, tile)
-    for kept in (store.put(made), store.get(tile), TileStore(tmp_path / "tiles", PLAN).get(tile)):
+    for kept in (put(store, made), store.get(tile), TileStore(tmp_path / "tiles", PLAN).get(tile)):
         assert kept is not None
         for name in ("centres", "depths", "areas", "scores"):
             assert np.array_equal(getattr(kept, name), getattr(made, name), equal_nan=True)
@@ -77,7 +82,7 @@ def test_a_tile_comes_back_as_it_was(image: Image, tmp_path: Path) -> None:
 def test_stored_tiles_are_stitched_like_others(image: Image, tmp_path: Path) -> None:
     store = TileStore(tmp_path / "tiles", PLAN)
     made = [objects(image, tile, n) for n, tile in enumerate(tile_image(image.shape, 64, 10))]
-    kept = [store.put(one) for one in made]
+    kept = [put(store, one) for one in made]
     assert np.array_equal(stitch(image.shape, kept)[:, :], stitch(image.shape, made)[:, :])
 
 
@@ -87,7 +92,7 @@ def test_what_was_made_under_another_plan_or_is_damaged_is_not_taken(
     tiles = tile_image(image.shape, 64, 10)
     store = TileStore(tmp_path / "tiles", PLAN)
     for tile in tiles[:3]:
-        store.put(objects(image, tile))
+        put(store, objects(image, tile))
     first, second, third = sorted((tmp_path / "tiles").glob("*.npz"))
     first.write_bytes(first.read_bytes()[:-40])
     second.write_bytes(b"")
@@ -96,7 +101,7 @@ def test_what_was_made_under_another_plan_or_is_damaged_is_not_taken(
     third.write_bytes(content)
     again = TileStore(tmp_path / "tiles", PLAN)
     assert [again.get(tile) for tile in tiles[:3]] == [None] * 3
-    again.put(objects(image, tiles[0]))
+    put(again, objects(image, tiles[0]))
     other = TileStore(tmp_path / "tiles", {**PLAN, "diameter": 13.0})
     assert other.get(tiles[0]) is None
 
@@ -133,7 +138,6 @@ def test_label_images_on_disk_are_those_in_memory(
     assert isinstance(memory.cells, np.ndarray)
     monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
     monkeypatch.setattr(label_store, "WINDOW", 64)
-    monkeypatch.setattr(label_store, "_CHUNK", 16)
     disk = run(image, Counting(), tmp_path / "tiles", **more)
     assert not isinstance(disk.cells, np.ndarray)
     assert np.array_equal(disk.nuclei[:, :], memory.nuclei)
@@ -181,7 +185,6 @@ def test_of_an_expander_object_nobody_knows_how_far_it_looks(
     memory = run(image, Counting(), expander=expander, expand_by=0)
     monkeypatch.setattr(pipeline, "_IN_MEMORY", 1000)
     monkeypatch.setattr(label_store, "WINDOW", 64)
-    monkeypatch.setattr(label_store, "_CHUNK", 16)
     disk = run(image, Counting(), tmp_path / "tiles", expander=expander, expand_by=0)
     assert np.array_equal(disk.cells[:, :], memory.cells)
 
@@ -211,3 +214,18 @@ def test_a_folder_that_cannot_be_written_is_named(image: Image, tmp_path: Path) 
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file.tiles cannot be written"):
         run(image, Counting(), tmp_path / "file" / "tiles")
+
+
+def test_tiles_of_another_image_in_memory_are_not_taken(tmp_path: Path) -> None:
+    one, other = (
+        Image(simulate_tissue((200, 260), seed=seed, channels=["DAPI"]).image.pixels[:, :, :])
+        for seed in (1, 2)
+    )
+    full = np.full((1, 4, 4), 65535, np.uint16)
+    for image in (one, other):
+        image.pixels[:, :4, :4] = full  # the same brightness scale
+    given = {"nuclear_diameter": 12, "tile": 64, "segmenter": "watershed"}
+    Pipeline(**given).run(one, work=tmp_path / "tiles")
+    again = Pipeline(**given).run(other, work=tmp_path / "tiles")
+    assert "tiles_done_before" not in again.facts
+    assert np.array_equal(again.nuclei, Pipeline(**given).run(other).nuclei)

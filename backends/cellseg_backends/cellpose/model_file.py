@@ -30,6 +30,7 @@ __all__ = ["CellposeModel", "check", "describe", "installed_version", "load", "s
 
 _FILE = "cellpose_model"
 _DIAMETERS = {3: 30.0, 4: 30.0}
+_PATCHES = {3: 224, 4: 256}
 _DIAMETER_RANGE = (1.0, 1000.0)
 _FIRST_LAYER_3 = "downsample.down.res_down_0.conv.conv_0.0.weight"
 _MARK_4 = "W2"  # as the library itself tells versions apart
@@ -181,6 +182,11 @@ class LoadedModel:
     diameter: float
     channels: int
     on_cpu: bool
+
+    @property
+    def patch(self) -> int:
+        """Return the px of the square patches that the network sees, at its own size."""
+        return _PATCHES[self.version]
 
 
 def load(model: CellposeModel, device: str) -> LoadedModel:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import attrs
@@ -20,6 +22,7 @@ from cellseg_backends.cellpose.model_file import (
     load,
     shipped,
 )
+from cellseg_backends.cellpose.patches import flows_of, known_part, masks_of, reach
 from cellseg_backends.cellpose.published import PUBLISHED
 from cellseg_backends.options import as_text, check_between, check_path, check_polarity
 from cellseg_backends.percentiles import PercentileScale
@@ -27,12 +30,14 @@ from cellseg_backends.quiet import quiet
 from cellseg_core.errors import ConfigurationError, SegmentationError, WeightsError
 from cellseg_core.protocols import Segmentation
 from cellseg_core.provenance import package_versions
+from cellseg_core.tiling import Box
 from cellseg_core.weights import find
 
 __all__ = ["CellposeSegmenter"]
 
 _PERCENTILES = (1.0, 99.0)  # the library's own
-_HALO = 7.0  # diameters: what a patch of the network sees from its middle, and half a cell
+_MARGIN = 3.0  # diameters beyond a tile's core, in which the cells that reach into it lie
+_REACH = 7.7  # diameters that a patch of a usual network is wide, before the network is known
 _ASSUMED = 30.0  # px, before the image is known
 _FLOW_THRESHOLD, _CELLPROB_THRESHOLD, _MIN_SIZE = 0.4, 0.0, 15  # the library's own
 _DEFAULT_4 = "cpsam"
@@ -170,8 +175,15 @@ class CellposeSegmenter:
 
     @property
     def halo(self) -> int:
-        """Return 7 diameters in px, the margin that a tile needs."""
-        return math.ceil(_HALO * (self.diameter or _ASSUMED))
+        """Return the margin that a tile needs, in px: a patch of the network, and three diameters.
+
+        Of what :meth:`adapt` returned, the network is loaded for that.
+        """
+        diameter = self.diameter or _ASSUMED
+        if not self._scales:
+            return math.ceil((_REACH + _MARGIN) * diameter)
+        loaded = load(self._model(), self.device)
+        return math.ceil(reach(loaded, diameter) + _MARGIN * diameter)
 
     def adapt(self, sample: NDArray[np.float32], diameter: float) -> CellposeSegmenter:
         """Return a copy that is set up for one image: percentiles, which way round, diameter.
@@ -231,6 +243,21 @@ class CellposeSegmenter:
         MissingPackageError
             If cellpose or torch cannot be imported here; the message has the command.
         """
+        return self.segment_at(tile, Box(0, tile.shape[1], 0, tile.shape[2]), tile.shape[1:])
+
+    def segment_at(
+        self, tile: NDArray[np.float32], window: Box, shape: tuple[int, int]
+    ) -> Segmentation:
+        """Return the objects of ``tile``, which is the part ``window`` of an image.
+
+        The network sees the patches that the library lays over the whole image. Objects in the
+        outer :attr:`halo` px of the window are missing, but for three diameters.
+
+        Raises
+        ------
+        SegmentationError, WeightsError, MissingPackageError
+            As :meth:`segment` does.
+        """
         if not self._scales:
             raise SegmentationError(
                 f"cellpose was given a tile of the shape {tile.shape} before it saw the image. "
@@ -241,21 +268,28 @@ class CellposeSegmenter:
                 f"cellpose takes the nuclear channel, and a membrane channel if there is one; it "
                 f"adapted to {len(self._scales)} channel(s), and the tile has {len(tile)}."
             )
-        shape = tile.shape[1:]
+        size = tile.shape[1:]
         planes = [scale.apply(plane) for scale, plane in zip(self._scales, tile, strict=False)]
         if all(plane.min() == plane.max() for plane in planes):
-            return Segmentation(np.zeros(shape, np.int32), np.zeros(0))
+            return Segmentation(np.zeros(size, np.int32), np.zeros(0))
         model = self._model()
         loaded = load(model, self.device)
         # The library expects the cell first and then its nucleus, where there are both.
-        pixels = np.zeros((*shape, loaded.channels), np.float32)
+        pixels = np.zeros((*size, loaded.channels), np.float32)
         for number, plane in enumerate(planes[::-1][: loaded.channels]):
             pixels[..., number] = plane
+        # A small image is made larger; of a larger one, no tile needs it.
         least = max(_SMALLEST, math.ceil((self.diameter or 0) / 2))
-        margins = [(0, max(0, least - edge)) for edge in shape]
-        padded = np.pad(pixels, [*margins, (0, 0)], mode="edge")
-        labels, logits = self._evaluated(loaded, model, padded)
-        labels, logits = labels[: shape[0], : shape[1]], logits[: shape[0], : shape[1]]
+        margins = [max(0, least - edge) for edge in shape]
+        padded = np.pad(pixels, [(0, margins[0]), (0, margins[1]), (0, 0)], mode="edge")
+        shape = shape[0] + margins[0], shape[1] + margins[1]
+        window = attrs.evolve(window, y1=window.y1 + margins[0], x1=window.x1 + margins[1])
+        with self._watched():
+            if window.shape == shape:
+                labels, logits = self._evaluated(loaded, model, padded)
+            else:
+                labels, logits = self._evaluated_at(loaded, model, padded, window, shape)
+        labels, logits = labels[: size[0], : size[1]], logits[: size[0], : size[1]]
         return Segmentation(labels, _mean_probability(labels, logits))
 
     def facts(self) -> dict[str, Any]:
@@ -288,30 +322,71 @@ class CellposeSegmenter:
     def _evaluated(
         self, loaded: LoadedModel, model: CellposeModel, pixels: NDArray[np.float32]
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Return labels and logits (Y, X) of an image (Y, X, C)."""
-        flow, cellprob = self._thresholds(model)
-        usual = _BATCH_ON_CPU if loaded.on_cpu else _BATCH_ON_GPU
+        """Return labels and logits (Y, X) of a whole image (Y, X, C), from the library."""
+        masks, flows, _ = loaded.network.eval(
+            pixels,
+            channel_axis=-1,
+            # A plain False would change the library's own defaults for the process.
+            normalize={"normalize": False},
+            diameter=self.diameter,
+            batch_size=self._batch(loaded),
+            **self._choices(model),
+        )
+        shape = pixels.shape[:2]
+        return np.asarray(masks, np.int32).reshape(shape), np.asarray(flows[2]).reshape(shape)
+
+    def _evaluated_at(
+        self,
+        loaded: LoadedModel,
+        model: CellposeModel,
+        pixels: NDArray[np.float32],
+        window: Box,
+        shape: tuple[int, int],
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return labels and logits (Y, X) of a part (Y, X, C) of an image."""
+        diameter = float(self.diameter or _ASSUMED)
+        labels = np.zeros(window.shape, np.int32)
+        logits = np.zeros(window.shape, np.float32)
+        part = known_part(window, shape, reach(loaded, diameter))
+        if min(part.shape) < 1:
+            raise SegmentationError(
+                f"a tile of {window.shape[0]} x {window.shape[1]} px within an image is too small "
+                f"for Cellpose at a diameter of {diameter:g} px: it needs a margin of {self.halo} "
+                "px on every side"
+            )
+        flows = flows_of(
+            loaded, pixels, window, shape, part, diameter=diameter, batch_size=self._batch(loaded)
+        )
+        inner = part.within(window)
+        labels[inner] = masks_of(
+            loaded, flows, shape, diameter=diameter, options=self._choices(model)
+        )
+        logits[inner] = flows[2]
+        return labels, logits
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Let one thread at a time compute, quietly, and tell a want of memory as one."""
         try:
             # torch tells its own callers about a default of its own.
             with _running, quiet("Sparse invariant checks"):
-                masks, flows, _ = loaded.network.eval(
-                    pixels,
-                    channel_axis=-1,
-                    # A plain False would change the library's own defaults for the process.
-                    normalize={"normalize": False},
-                    diameter=self.diameter,
-                    flow_threshold=flow,
-                    cellprob_threshold=cellprob,
-                    min_size=self.min_size,
-                    batch_size=self.batch_size or usual,
-                )
+                yield
         except Exception as error:
             told = str(error).lower()
             if "out of memory" in told or "can't allocate memory" in told:
                 raise MemoryError(str(error)) from error
             raise
-        shape = pixels.shape[:2]
-        return np.asarray(masks, np.int32).reshape(shape), np.asarray(flows[2]).reshape(shape)
+
+    def _batch(self, loaded: LoadedModel) -> int:
+        return self.batch_size or (_BATCH_ON_CPU if loaded.on_cpu else _BATCH_ON_GPU)
+
+    def _choices(self, model: CellposeModel) -> dict[str, Any]:
+        flow, cellprob = self._thresholds(model)
+        return {
+            "flow_threshold": flow,
+            "cellprob_threshold": cellprob,
+            "min_size": self.min_size,
+        }
 
     def _model(self) -> CellposeModel:
         if self.weights is None and installed_version() == 3:

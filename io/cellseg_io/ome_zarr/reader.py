@@ -101,7 +101,7 @@ class ZarrPlanes:
         self._opened: Any = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ZarrPlanes, (self.path, self.array, self.plan)
+        return ZarrPlanes, (self.path.absolute(), self.array, self.plan)
 
     def window(self, channel: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
         """Return a new array with rows ``y0:y1`` and columns ``x0:x1`` of one channel."""

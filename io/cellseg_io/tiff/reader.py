@@ -122,7 +122,7 @@ class TiffPlanes:
         self.path, self.number, self.plan, self._block = path, number, plan, block
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TiffPlanes, (self.path, self.number, self.plan)
+        return TiffPlanes, (self.path.absolute(), self.number, self.plan)
 
     def window(self, channel: int, y0: int, y1: int, x0: int, x1: int) -> NDArray[Any]:
         """Return a new array with rows ``y0:y1`` and columns ``x0:x1`` of one channel."""

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from cellseg_core.comparing.memory import MemoryWatch, own_peak
 from cellseg_core.comparing.trial import run_trial
 from cellseg_core.config import RunConfig
 from cellseg_core.finished_run import FinishedRun
+from cellseg_core.memory import MemoryWatch, own_peak
 from cellseg_core.reporting import Silent
 
 RESULT = {

@@ -1,4 +1,4 @@
-"""How much memory a process needs at most."""
+"""How much memory processes need, and how much there is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["MemoryWatch", "own_peak"]
+__all__ = ["MemoryWatch", "free_memory", "own_memory", "own_peak"]
 
 _EVERY = 0.1  # s
 
@@ -29,6 +29,21 @@ def own_peak() -> int | None:
 
     largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return largest if sys.platform == "darwin" else largest * 1024
+
+
+def own_memory() -> int:
+    """Return the bytes that this process has resident now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def free_memory() -> int:
+    """Return how many bytes are free on this machine, within the limits of a container."""
+    import psutil
+    from distributed.system import MEMORY_LIMIT
+
+    return int(min(psutil.virtual_memory().available, MEMORY_LIMIT))
 
 
 class MemoryWatch:
