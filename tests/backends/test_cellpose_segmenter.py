@@ -22,7 +22,7 @@ import pytest
 
 from cellseg_backends.cellpose import model_file
 from cellseg_backends.cellpose.model_file import installed_version, load
-from cellseg_backends.cellpose.patches import flows_of, known_part, reach
+from cellseg_backends.cellpose.patches import flows_of, known_part, masks_of, reach
 from cellseg_backends.cellpose.segmenter import CellposeSegmenter
 from cellseg_backends.model_note import ModelNote, sha256_of, write_note
 from cellseg_core import Image, Pipeline
@@ -67,9 +67,15 @@ def replace_torchvision() -> None:
         replace_torchvision.kept = library  # type: ignore[attr-defined]
 
 
-def tissue(height: int, width: int, seed: int = 3) -> tuple[Image, np.ndarray]:
+def tissue(
+    height: int, width: int, seed: int = 3, *, nuclear_diameter: float = 12.0
+) -> tuple[Image, np.ndarray]:
     made = simulate_tissue(
-        (height, width), seed=seed, nuclear_diameter=12, density=0.2, channels=("DAPI",)
+        (height, width),
+        seed=seed,
+        nuclear_diameter=nuclear_diameter,
+        density=0.2,
+        channels=("DAPI",),
     )
     scaled = ScaledImage(made.image, (0,), (), Brightness.of(made.image, (0,)))
     return made.image, scaled.read()
@@ -188,7 +194,6 @@ def test_one_tile_gives_what_the_library_gives_for_the_image(
     assert found.scores[4] == pytest.approx(inside[expected == 5].mean())
 
 
-@only_3
 @pytest.mark.parametrize("diameter", [9.0, 17.0, 30.0, 41.5])
 def test_a_tile_is_seen_in_the_patches_of_the_whole_image(
     network: str | None, diameter: float
@@ -212,26 +217,48 @@ def test_a_tile_is_seen_in_the_patches_of_the_whole_image(
     )
     expected = np.stack([*whole[1], whole[2]])[(slice(None), *part.slices)]
     assert expected.std() > 0.1
-    # The library rounds otherwise where it brings the image to another size.
-    assert np.allclose(flows, expected, atol=0 if diameter == loaded.diameter else 5e-3)
+    # The library rounds otherwise where it brings the image to another size, by 1e-7. Version 4
+    # computes in bfloat16, of which that can change the last of 8 bits.
+    off = np.abs(flows - expected)
+    if diameter == loaded.diameter:
+        assert off.max() <= (0 if VERSION == 3 else 1e-6)
+    elif VERSION == 3:
+        assert off.max() < 5e-3
+    else:
+        assert np.quantile(off, 0.9) < 1e-5
+        assert off.max() < 2**-7 * np.abs(expected).max()
 
 
-@only_3
 def test_what_a_tile_finds_is_what_the_whole_image_gives_there(network: str | None) -> None:
-    shape, window = (430, 470), Box(100, 430, 0, 360)
-    _, plane = tissue(*shape)
-    segmenter = CellposeSegmenter(weights=network).adapt(plane, 8.0)
-    whole = segmenter.segment(plane).labels
+    diameter = load(CellposeSegmenter(weights=network)._model(), "cpu").diameter
+    shape, window = (860, 900), Box(60, 860, 0, 820)
+    _, plane = tissue(*shape, nuclear_diameter=diameter)
+    segmenter = CellposeSegmenter(weights=network).adapt(plane, diameter)
     found = segmenter.segment_at(plane[(slice(None), *window.slices)], window, shape)
-    reached = reach(load(segmenter._model(), "cpu"), 8.0)
-    part = known_part(window, shape, reached)
-    inner = part.grown(-16, (window.y1 - 16, window.x1 - 16))
-    inside = found.labels[inner.within(window)]
-    assert inside.max() > 5
     assert found.scores is not None
     assert len(found.scores) == found.labels.max()
-    _, _, iou = pairwise_iou(compact(whole[inner.slices])[0], compact(inside)[0])
-    assert np.count_nonzero(iou > 0.9) >= 0.99 * max(np.unique(inside).size - 1, 1)
+
+    loaded = load(segmenter._model(), "cpu")
+    pixels = np.zeros((*shape, loaded.channels), np.float32)
+    pixels[..., 0] = segmenter._scales[0].apply(plane[0])
+    choices = segmenter._choices(segmenter._model())
+    whole, flows, _ = loaded.network.eval(
+        pixels, channel_axis=-1, normalize={"normalize": False}, diameter=diameter, **choices
+    )
+    part = known_part(window, shape, reach(loaded, diameter))
+    known = np.stack([*flows[1], flows[2]])[(slice(None), *part.slices)]
+    expected = masks_of(loaded, known, shape, diameter=diameter, options=choices)
+    assert expected.max() > 20
+    assert np.array_equal(found.labels[part.within(window)], expected)
+
+    # The small network of version 4 leaves pixels that follow its flow astray: where they end
+    # depends on where the array begins.
+    if VERSION == 3:
+        margin = int(3 * diameter)  # of a tile
+        inner = part.grown(-margin, (window.y1 - margin, window.x1 - margin))
+        here, there = found.labels[inner.within(window)], whole[inner.slices]
+        _, _, iou = pairwise_iou(compact(there)[0], compact(here)[0])
+        assert np.count_nonzero(iou > 0.9) >= 0.99 * np.count_nonzero(np.unique(here)) > 20
     outside = found.labels.copy()
     outside[part.within(window)] = 0
     assert not outside.any()
