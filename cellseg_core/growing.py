@@ -12,7 +12,7 @@ from cellseg_core.errors import CellsegError, SegmentationError
 from cellseg_core.label_image import LazyLabels
 from cellseg_core.label_store import WINDOW, make_labels
 from cellseg_core.protocols import Expander, Labels
-from cellseg_core.regions import find_regions
+from cellseg_core.regions import Regions
 from cellseg_core.tiling import Box
 
 __all__ = ["grow"]
@@ -21,11 +21,12 @@ __all__ = ["grow"]
 def grow(
     expander: Expander,
     nuclei: Labels | LazyLabels,
+    regions: Regions,
     distance: float,
     name: str,
     file: Path | None = None,
-) -> Labels | LazyLabels:
-    """Return the cells (Y, X) that an expander makes of nuclei.
+) -> tuple[Labels | LazyLabels, Regions]:
+    """Return the cells (Y, X) that an expander makes of nuclei, and where they are.
 
     Parameters
     ----------
@@ -33,6 +34,8 @@ def grow(
         It was built with ``distance``, in px.
     nuclei
         int32; they may be lazy if there is a ``file``.
+    regions
+        Where the nuclei are.
     name
         The image's, for messages.
     file
@@ -53,7 +56,7 @@ def grow(
     if file is None:
         whole = Box(0, height, 0, width)
         return make_labels((height, width), lambda _: _grown(expander, nuclei[whole.slices], name))
-    boxes = find_regions(nuclei, name).boxes
+    boxes = regions.boxes
     y0, x0, y1, x1 = boxes.T
     boxes = boxes[np.maximum(y1 - y0, x1 - x0) <= WINDOW]
     boxes = boxes[np.argsort(boxes[:, 0], kind="stable")]

@@ -13,6 +13,7 @@ import numpy as np
 from cellseg_core.label_image import LazyLabels
 from cellseg_core.overlapped import overlapped
 from cellseg_core.protocols import Labels
+from cellseg_core.regions import PartialRegions, Regions, find_regions, regions_in, united
 from cellseg_core.store import output_error
 from cellseg_core.tiling import Box
 
@@ -36,31 +37,37 @@ def windows_of(shape: tuple[int, ...], edge: int) -> Iterator[Box]:
 
 def make_labels(
     shape: tuple[int, int], make: Callable[[Box], Labels], file: Path | None = None
-) -> Labels | LazyLabels:
-    """Return the label image (Y, X) whose windows ``make`` returns, int32.
+) -> tuple[Labels | LazyLabels, Regions]:
+    """Return a label image (Y, X) and where its objects are; ``make`` returns its windows, int32.
 
     With ``file``, in whose place it comes, it is made there, window by window in several threads,
-    and read from there window by window; without, in memory.
+    and read from there window by window; without, in memory, in one piece.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
 
-    >>> make_labels((2, 3), lambda box: np.full(box.shape, 7, np.int32)).tolist()
-    [[7, 7, 7], [7, 7, 7]]
+    >>> labels, regions = make_labels((2, 3), lambda box: np.full(box.shape, 7, np.int32))
+    >>> labels.tolist(), regions.areas.tolist()
+    ([[7, 7, 7], [7, 7, 7]], [6])
     """
     if file is None:
-        return make(Box(0, shape[0], 0, shape[1]))
+        whole = make(Box(0, shape[0], 0, shape[1]))
+        return whole, find_regions(whole)
     labels = LabelFile(file, shape)
     try:
         with file.open("wb") as stream:
             stream.truncate(math.prod(shape) * labels.dtype.itemsize)
     except OSError as error:
         raise output_error(file, error) from error
-    for _ in overlapped(lambda box: labels.write(box, make(box)), windows_of(shape, WINDOW)):
-        pass
-    return labels
+
+    def made(box: Box) -> PartialRegions:
+        window = make(box)
+        labels.write(box, window)
+        return regions_in(window, box, shape[1])
+
+    return labels, united(overlapped(made, windows_of(shape, WINDOW)))
 
 
 @attrs.frozen(eq=False)

@@ -41,6 +41,7 @@ def measure(
     nuclei: LazyLabels | NDArray[np.integer[Any]] | None = None,
     features: str | Iterable[str] = (),
     scores: NDArray[np.float64] | None = None,
+    regions: Regions | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CellTable:
     """Return size, position, mean intensity in every channel, and more, of each labelled cell.
@@ -65,6 +66,9 @@ def measure(
         ``("shape", "median", "nucleus_p90")``, or a text with commas.
     scores
         Confidence of each row, where there is one.
+    regions
+        Where the cells are, as :func:`~cellseg_core.regions.find_regions` says. Default: that is
+        found out.
     progress
         Called with (steps done, steps); a step is a window in one channel.
 
@@ -101,22 +105,22 @@ def measure(
                 "nuclei: give the label image before expansion, measure(..., nuclei=...)."
             )
         inner = _checked(nuclei, image, "label image of the nuclei")
-    regions = find_regions(cells, image.name)
+    where = find_regions(cells, image.name) if regions is None else regions
     if inner is not None:
         check_nuclei(inner, cells, image.name)
-    if scores is not None and np.shape(scores) != (regions.ids.size,):
+    if scores is not None and np.shape(scores) != (where.ids.size,):
         raise ImageError(
-            f"{image.name}: scores are one for each of the {regions.ids.size} cells; got the shape "
+            f"{image.name}: scores are one for each of the {where.ids.size} cells; got the shape "
             f"{np.shape(scores)}."
         )
-    found = _Columns.empty(regions.ids.size, len(image.channels), wanted)
-    windows = list(plan(regions, image.shape, image.stored))
+    found = _Columns.empty(where.ids.size, len(image.channels), wanted)
+    windows = list(plan(where, image.shape, image.stored))
     steps = len(windows) * len(image.channels)
 
     # Each cell belongs to one window, so no two threads write to the same place.
     def find_pixels(of: tuple[Window, Mapping[str, Any]]) -> tuple[Window, dict[str, Runs]]:
         window, labels_of_parts = of
-        parts = runs_in(window, labels_of_parts, regions, image.name)
+        parts = runs_in(window, labels_of_parts, where, image.name)
         _measure_morphology(found, window, parts)
         return window, parts
 
@@ -138,16 +142,16 @@ def measure(
             progress(step, steps)
     named: dict[str, NDArray[np.generic]] = {}
     if image.pixel_size is not None:
-        named["area_um2"] = regions.areas * image.pixel_size**2
+        named["area_um2"] = where.areas * image.pixel_size**2
     if {"neighbours", "contact_length"} & set(wanted.morphology):
-        found.morphology.update(_contacts(cells, regions))
+        found.morphology.update(_contacts(cells, where))
     for name in wanted.morphology:
         named |= {column: found.morphology[column] for column in _columns_of(name)}
     return CellTable(
-        labels=regions.ids,
-        areas=regions.areas,
-        centroids=regions.centroids,
-        touches_edge=regions.touches_edge(image.shape),
+        labels=where.ids,
+        areas=where.areas,
+        centroids=where.centroids,
+        touches_edge=where.touches_edge(image.shape),
         channels=image.channels,
         intensities=found.statistics[_MEAN].T,
         statistics={

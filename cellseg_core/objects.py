@@ -1,23 +1,15 @@
-"""Clean label images: one connected object for each label, holes filled, ids in reading order."""
+"""Clean label images: one connected object for each label, holes filled."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.label_image import LazyLabels, bands_of
 from cellseg_core.protocols import Labels
 
-__all__ = [
-    "ReadingOrder",
-    "bounding_boxes",
-    "compact",
-    "reading_order",
-    "tidy",
-]
+__all__ = ["bounding_boxes", "compact", "tidy"]
 
 
 def compact(labels: NDArray[np.integer[Any]]) -> tuple[Labels, NDArray[np.int64]]:
@@ -116,81 +108,3 @@ def bounding_boxes(labels: Labels, count: int) -> NDArray[np.int64]:
             rows, columns = found
             boxes[index] = rows.start, rows.stop, columns.start, columns.stop
     return boxes
-
-
-@attrs.frozen(eq=False)
-class ReadingOrder:
-    """New ids 1..N for the objects of a label image, by each one's first pixel, row by row.
-
-    Attributes
-    ----------
-    former
-        (N,) int64: ``former[i]`` is the former id of object ``i + 1``.
-    new
-        (largest former id + 1,) int32: the new id of each former one; 0 for one that was removed.
-    removed
-        How many objects were too small.
-    """
-
-    former: NDArray[np.int64]
-    new: NDArray[np.int32]
-    removed: int
-
-    def apply(self, labels: NDArray[np.integer[Any]]) -> Labels:
-        """Return labels, of any part of the image, with their new ids."""
-        renumbered: Labels = self.new[labels]
-        return renumbered
-
-    def of(self, labels: LazyLabels) -> LazyLabels:
-        """Return a lazy label image with the new ids, which it gets when it is read."""
-        return _Reordered(labels, self)
-
-
-@attrs.frozen(eq=False)
-class _Reordered:
-    labels: LazyLabels
-    order: ReadingOrder
-    dtype = np.dtype(np.int32)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.labels.shape
-
-    @property
-    def chunks(self) -> tuple[int, ...] | None:
-        return getattr(self.labels, "chunks", None)
-
-    def __getitem__(self, key: Any) -> Labels:
-        return self.order.apply(np.asarray(self.labels[key]))
-
-
-def reading_order(labels: LazyLabels | Labels, min_size: int = 1) -> ReadingOrder:
-    """Return the reading order of the objects of a label image without those under ``min_size`` px.
-
-    ``labels`` (Y, X) may be lazy: they are read once, in bands of rows. Memory is that of a band,
-    and of a table of all ids up to the largest.
-
-    >>> reading_order(np.array([[0, 7, 7], [3, 0, 0]], np.int32)).former.tolist()
-    [7, 3]
-    """
-    height, width = (int(length) for length in labels.shape)
-    nowhere = height * width
-    sizes, first = np.zeros(1, np.int64), np.full(1, nowhere)
-    for rows in bands_of(labels):
-        flat = np.asarray(labels[rows, :]).ravel()
-        where = np.flatnonzero(flat)
-        ids = flat[where]
-        more = int(ids.max(initial=0)) + 1 - sizes.size
-        if more > 0:
-            sizes = np.pad(sizes, (0, more))
-            first = np.pad(first, (0, more), constant_values=nowhere)
-        sizes += np.bincount(ids, minlength=sizes.size)
-        # The last assignment to an index wins: from the end, that is the first pixel.
-        here = np.full(first.size, nowhere)
-        here[ids[::-1]] = where[::-1] + rows.start * width
-        np.minimum(first, here, out=first)
-    former = np.flatnonzero(sizes >= max(1, min_size))
-    former = former[np.argsort(first[former], kind="stable")]
-    new = np.zeros(sizes.size, np.int32)
-    new[former] = np.arange(1, former.size + 1, dtype=np.int32)
-    return ReadingOrder(former, new, int(np.count_nonzero(sizes)) - former.size)

@@ -34,7 +34,6 @@ from cellseg_core.length import Length
 from cellseg_core.measure import measure
 from cellseg_core.measured_diameter import measure_diameter
 from cellseg_core.normalize import Brightness
-from cellseg_core.objects import reading_order
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import (
     Compensator,
@@ -44,6 +43,8 @@ from cellseg_core.protocols import (
     Segmenter,
 )
 from cellseg_core.provenance import facts_of
+from cellseg_core.reading_order import reading_order
+from cellseg_core.regions import Regions
 from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage, guess_diameter, view
 from cellseg_core.segmenting import adapt, margin_of, segment_tiles
 from cellseg_core.stitching import TileObjects, stitch
@@ -296,7 +297,7 @@ class Pipeline:
         def file_for(kind: str) -> Path | None:
             return store.folder / kind if store is not None and on_disk else None
 
-        nuclei, scores, removed = _stitched(
+        nuclei, regions, scores, removed = _stitched(
             image.shape, found.objects, self.min_size, file_for("nuclei.labels")
         )
         again, left_out = found.before, len(found.failed)
@@ -310,7 +311,7 @@ class Pipeline:
             # Of an object nobody knows how far it looks.
             named = isinstance(self.expander, str)
             file = file_for("cells.labels") if named else None
-            cells = grow(built.expander, nuclei, grow_by, image.name, file)
+            cells, regions = grow(built.expander, nuclei, regions, grow_by, image.name, file)
         watch.lap("expand")
         with catch_warnings(record=True) as caught:
             simplefilter("always")
@@ -320,6 +321,7 @@ class Pipeline:
                 nuclei=nuclei,
                 features=self.features,
                 scores=scores,
+                regions=regions,
                 progress=lambda n, of: report("measure", n, of),
             )
             watch.lap("measure")
@@ -504,13 +506,14 @@ class _Watch:
 
 def _stitched(
     shape: tuple[int, int], objects: Sequence[TileObjects], min_size: int, file: Path | None
-) -> tuple[Labels | LazyLabels, NDArray[np.float64], int]:
-    """Return the nuclei of all tiles, their scores, and how many were too small."""
+) -> tuple[Labels | LazyLabels, Regions, NDArray[np.float64], int]:
+    """Return the nuclei of all tiles, where they are, their scores, and how many were too small."""
     stitched = stitch(shape, objects)
-    painted = make_labels(shape, lambda box: stitched[box.slices], file)
-    order = reading_order(painted, min_size)
+    painted, regions = make_labels(shape, lambda box: stitched[box.slices], file)
+    order = reading_order(regions, min_size)
     nuclei = order.of(painted) if file is not None else order.apply(painted[:, :])
-    return nuclei, stitched.scores[order.former - 1], order.removed
+    removed = regions.ids.size - order.former.size
+    return nuclei, order.regions, stitched.scores[order.former - 1], removed
 
 
 def _compensated(

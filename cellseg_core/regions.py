@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -15,8 +15,10 @@ from cellseg_core.label_image import LazyLabels, bands_of
 from cellseg_core.normalize import row_bands
 from cellseg_core.objects import compact
 from cellseg_core.overlapped import overlapped
+from cellseg_core.tiling import Box
 
 __all__ = [
+    "PartialRegions",
     "Regions",
     "Renumbered",
     "Runs",
@@ -25,7 +27,9 @@ __all__ = [
     "find_regions",
     "plan",
     "read_window",
+    "regions_in",
     "runs_in",
+    "united",
 ]
 
 
@@ -43,12 +47,15 @@ class Regions:
         (N, 2) float64: mean row and column of the pixel centres, in px.
     boxes
         (N, 4) int64: ``y0, x0, y1, x1`` in px, ends exclusive.
+    first
+        (N,) int64: number of each object's first pixel in reading order, from 0.
     """
 
     ids: NDArray[np.int64]
     areas: NDArray[np.int64]
     centroids: NDArray[np.float64]
     boxes: NDArray[np.int64]
+    first: NDArray[np.int64]
 
     def rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the row of each id; -1 for one that does not occur."""
@@ -105,6 +112,26 @@ class Window:
     cells: NDArray[np.int64]
 
 
+@attrs.frozen(eq=False)
+class PartialRegions:
+    """What one window shows of the objects of a label image.
+
+    Parameters
+    ----------
+    ids
+        (n,) int64, ascending.
+    sums
+        (n, 3) int64: px, and the sums of their rows and of their columns in the image.
+    boxes, first
+        As of :class:`Regions`, of what the window shows.
+    """
+
+    ids: NDArray[np.int64]
+    sums: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+    first: NDArray[np.int64]
+
+
 def find_regions(labels: LazyLabels, name: str = "") -> Regions:
     """Return where the objects are, from one pass over checked labels in bands of rows.
 
@@ -115,46 +142,61 @@ def find_regions(labels: LazyLabels, name: str = "") -> Regions:
     ImageError
         If a value is negative or over 2**63 - 1; ``name`` is the image's, for the message.
     """
-    ids, sums, boxes = [np.empty(0, np.int64)], [np.empty((0, 3), np.int64)], [_no_boxes(0)]
-    bands = ((rows.start, _read(labels, rows, slice(None))) for rows in bands_of(labels))
-    for found in overlapped(lambda band: _regions_in(*band, name), bands):
-        ids.append(found[0])
-        sums.append(found[1])
-        boxes.append(found[2])
-    every, part_of = np.unique(np.concatenate(ids), return_inverse=True)
+    height, width = (int(length) for length in labels.shape)
+    bands = (
+        (Box(rows.start, min(rows.stop, height), 0, width), _read(labels, rows, slice(None)))
+        for rows in bands_of(labels)
+    )
+    return united(overlapped(lambda band: regions_in(band[1], band[0], width, name), bands))
+
+
+def regions_in(
+    window: NDArray[np.signedinteger[Any]], box: Box, width: int, name: str = ""
+) -> PartialRegions:
+    """Return what a window shows of the objects of a label image that is ``width`` px wide.
+
+    ``window`` (Y, X) holds the labels of the part ``box``, as int32 or int64.
+
+    Raises
+    ------
+    ImageError
+        If a value is negative.
+    """
+    from cellseg_core.regions_kernels import add_runs
+
+    row, start, stop, of = _runs_of(_frozen(window), name)
+    # Ids of a window are often close to each other, but not to 1.
+    lowest = int(of.min()) if of.size else 1
+    numbers, present = compact(of - (lowest - 1))
+    top = np.iinfo(np.int64).max
+    sums = np.zeros((present.size, 3), np.int64)
+    boxes = np.tile(np.array([top, top, 0, 0]), (present.size, 1))
+    first = np.full(present.size, top)
+    add_runs(row, start, stop, numbers - np.int32(1), (box.y0, box.x0, width), sums, boxes, first)
+    return PartialRegions(present + (lowest - 1), sums, boxes, first)
+
+
+def united(parts: Iterable[PartialRegions]) -> Regions:
+    """Return the regions of an image from those of windows that cover it, each pixel once."""
+    columns = [attrs.astuple(part, recurse=False) for part in parts] or [
+        tuple(np.empty(shape, np.int64) for shape in ((0,), (0, 3), (0, 4), (0,)))
+    ]
+    ids, sums, boxes, first = (np.concatenate(column) for column in zip(*columns, strict=True))
+    every, part_of = np.unique(ids, return_inverse=True)
     order = np.argsort(part_of, kind="stable")
     begin = np.searchsorted(part_of[order], np.arange(every.size))
-    total = _reduced(np.add, np.concatenate(sums)[order], begin)
-    box = np.concatenate(boxes)[order]
+    total = _reduced(np.add, sums[order], begin)
+    boxes = boxes[order]
     return Regions(
         ids=every,
         areas=total[:, 0],
         centroids=total[:, 1:] / total[:, :1],
         boxes=np.concatenate(
-            [_reduced(np.minimum, box[:, :2], begin), _reduced(np.maximum, box[:, 2:], begin)],
+            [_reduced(np.minimum, boxes[:, :2], begin), _reduced(np.maximum, boxes[:, 2:], begin)],
             axis=1,
         ),
+        first=_reduced(np.minimum, first[order], begin),
     )
-
-
-def _regions_in(
-    top: int, band: NDArray[np.signedinteger[Any]], name: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return ids, sums and boxes of what a band of rows from ``top`` on shows of each object."""
-    from cellseg_core.regions_kernels import add_runs
-
-    row, start, stop, of = _runs_of(band, name)
-    # Ids of a band are often close to each other, but not to 1.
-    lowest = int(of.min()) if of.size else 1
-    numbers, present = compact(of - (lowest - 1))
-    sums, boxes = np.zeros((present.size, 3), np.int64), _no_boxes(present.size)
-    add_runs(row, start, stop, numbers - np.int32(1), top, sums, boxes)
-    return present + (lowest - 1), sums, boxes
-
-
-def _no_boxes(count: int) -> NDArray[np.int64]:
-    top = np.iinfo(np.int64).max
-    return np.tile(np.array([top, top, 0, 0]), (count, 1))
 
 
 def _reduced(

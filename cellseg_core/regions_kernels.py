@@ -51,17 +51,38 @@ def find_runs(
 
 @kernel
 def add_runs(
-    row: Ints, start: Ints, stop: Ints, numbers: Ints, top: int, sums: Longs, boxes: Longs
+    row: Ints,
+    start: Ints,
+    stop: Ints,
+    numbers: Ints,
+    place: tuple[int, int, int],
+    sums: Longs,
+    boxes: Longs,
+    firsts: Longs,
 ) -> None:
-    """Add runs to the sums (n, 3) of 1, y and x, and to the boxes (n, 4) y0, x0, y1, x1.
+    """Add runs, row by row, to what is known of cells.
 
-    ``numbers`` is the cell of each run; ``top`` is the row of the image that row 0 is.
+    Parameters
+    ----------
+    row, start, stop
+        The runs, in px of a window.
+    numbers
+        The cell of each run.
+    place
+        Row and column of the window's first pixel in the image, and the image's width.
+    sums
+        (n, 3) of 1, y and x, of the pixels of each cell.
+    boxes
+        (n, 4): y0, x0, y1, x1.
+    firsts
+        (n,): number of the first pixel in reading order.
     """
+    top, left, width = place
     for run in range(row.size):
         cell = numbers[run]
         y = np.int64(top) + row[run]
-        first = np.int64(start[run])
-        end = np.int64(stop[run])
+        first = np.int64(left) + start[run]
+        end = np.int64(left) + stop[run]
         length = end - first
         sums[cell, 0] += length
         sums[cell, 1] += length * y
@@ -70,6 +91,7 @@ def add_runs(
         boxes[cell, 1] = min(boxes[cell, 1], first)
         boxes[cell, 2] = max(boxes[cell, 2], y + 1)
         boxes[cell, 3] = max(boxes[cell, 3], end)
+        firsts[cell] = min(firsts[cell], y * width + first)
 
 
 @kernel

@@ -16,8 +16,7 @@ at a list of objects and a list of overlapping pairs and never at a whole image:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import attrs
 import numpy as np
@@ -25,7 +24,9 @@ from numpy.typing import NDArray
 
 from cellseg_core.errors import SegmentationError
 from cellseg_core.label_image import LazyLabels
+from cellseg_core.metrics.overlap import Overlap
 from cellseg_core.objects import bounding_boxes, compact, tidy
+from cellseg_core.overlapped import overlapped
 from cellseg_core.protocols import Labels, Segmentation
 from cellseg_core.tiling import Box, Tile
 
@@ -135,7 +136,8 @@ def _check(found: Segmentation, shape: tuple[int, int]) -> None:
 class Stitched:
     """The label image of all tiles, painted window by window: a lazy label image.
 
-    Ids are positive and unique, with gaps; :func:`~cellseg_core.objects.reading_order` closes them.
+    Ids are positive and unique, with gaps, which
+    :func:`~cellseg_core.reading_order.reading_order` closes.
 
     Attributes
     ----------
@@ -155,6 +157,8 @@ class Stitched:
 
     def __getitem__(self, key: tuple[slice, slice]) -> Labels:
         """Return a new array with the labels of a window (rows, columns), of steps of 1 px."""
+        from cellseg_core.stitching_kernels import claim, rename
+
         (y0, y1, down), (x0, x1, right) = (
             part.indices(length) for part, length in zip(key, self.shape, strict=True)
         )
@@ -167,10 +171,17 @@ class Stitched:
             objects = self._tiles[number]
             shared = objects.tile.window.intersection(box)
             if shared is not None:
-                part = out[shared.within(box)]
                 labels = objects.labels[shared.within(objects.tile.window)]
-                np.minimum(part, self._ranks[number][labels], out=part)
-        return self._ids[out]
+                claim(out[shared.within(box)], _plain(labels), self._ranks[number])
+        rename(out, self._ids)
+        return out
+
+
+def _plain(labels: Labels) -> Labels:
+    """Return contiguous labels that cannot be written to: kernels then have one type to compile."""
+    plain = np.ascontiguousarray(labels, np.int32).view()
+    plain.flags.writeable = False
+    return plain
 
 
 def stitch(shape: tuple[int, int], tiles: Sequence[TileObjects]) -> Stitched:
@@ -225,33 +236,30 @@ class _Pairs:
 def _overlapping_pairs(
     tiles: Sequence[TileObjects], windows: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> _Pairs:
-    columns: list[tuple[NDArray[Any], ...]] = []
-    # In strips of some columns of tiles, so that those below are at hand when they come.
-    strips = sorted(
-        range(len(tiles)), key=lambda i: (tiles[i].tile.col // _STRIP, tiles[i].tile.row)
-    )
-    for i in strips:
-        one = tiles[i]
-        near = _meeting(windows[i + 1 :], one.tile.window)
-        for j in (np.flatnonzero(near) + i + 1).tolist():
-            other = tiles[j]
-            shared = one.tile.window.intersection(other.tile.window)
-            if shared is None:
-                continue
-            a = one.labels[shared.within(one.tile.window)].ravel().astype(np.int64)
-            b = other.labels[shared.within(other.tile.window)].ravel().astype(np.int64)
-            both = (a > 0) & (b > 0)
-            if not both.any():
-                continue
-            width = other.areas.size + 1
-            keys, common = np.unique(a[both] * width + b[both], return_counts=True)
-            in_a = np.bincount(a, minlength=one.areas.size + 1)
-            in_b = np.bincount(b, minlength=width)
-            first, second = np.divmod(keys, width)
-            union = in_a[first] + in_b[second] - common
-            columns.append((starts[i] + first - 1, starts[j] + second - 1, common, union))
-    if not columns:
-        return _Pairs(*(np.empty(0, np.int64) for _ in range(4)))
+    def neighbours() -> Iterator[tuple[int, int]]:
+        # In strips of some columns of tiles, so that those below are at hand when they come.
+        strips = sorted(
+            range(len(tiles)), key=lambda i: (tiles[i].tile.col // _STRIP, tiles[i].tile.row)
+        )
+        for i in strips:
+            near = _meeting(windows[i + 1 :], tiles[i].tile.window)
+            yield from ((i, j) for j in (np.flatnonzero(near) + i + 1).tolist())
+
+    def compare(pair: tuple[int, int]) -> tuple[NDArray[np.int64], ...]:
+        one, other = (tiles[number] for number in pair)
+        shared = one.tile.window.intersection(other.tile.window)
+        assert shared is not None
+        both = Overlap.of(*(t.labels[shared.within(t.tile.window)] for t in (one, other)))
+        first, second = both.true_index, both.pred_index
+        return (
+            starts[pair[0]] + both.true_ids[first] - 1,
+            starts[pair[1]] + both.pred_ids[second] - 1,
+            both.common,
+            both.true_areas[first] + both.pred_areas[second] - both.common,
+        )
+
+    columns = list(overlapped(compare, neighbours()))
+    columns.append(tuple(np.empty(0, np.int64) for _ in range(4)))
     first, second, common, union = map(np.concatenate, zip(*columns, strict=True))
     order = np.lexsort((second, first))
     return _Pairs(first[order], second[order], common[order], union[order])
@@ -306,6 +314,7 @@ def _resolve(
     ends = np.searchsorted(one, np.arange(total + 1))
     rank = np.empty(total, np.int64)
     rank[order] = np.arange(total)
+    joined_to: dict[int, list[int]] = {}
     # From the deepest on: whoever comes later and is the same as one that stays, goes or joins.
     for index in order[np.diff(ends)[order] > 0].tolist():
         if group[index] < 0:
@@ -318,9 +327,9 @@ def _resolve(
         if (is_join[begin:end] | ~earlier).all():
             roots = {int(group[n]) for n in other[begin:end][earlier]}
             root = min(roots, key=lambda n: int(rank[n]))
-            group[index] = root
-            for old in roots - {root}:
-                group[group == old] = root
+            pieces = [index, *(piece for old in roots for piece in joined_to.pop(old, [old]))]
+            group[pieces] = root
+            joined_to[root] = pieces
         else:
             group[index] = -1
     return group

@@ -7,17 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cellseg_core import objects
+from cellseg_core import regions
 from cellseg_core.errors import SegmentationError
 from cellseg_core.normalize import row_bands
-from cellseg_core.objects import reading_order, tidy
+from cellseg_core.objects import tidy
 from cellseg_core.protocols import Labels, Segmentation
+from cellseg_core.reading_order import reading_order
+from cellseg_core.regions import find_regions
 from cellseg_core.stitching import stitch, tile_objects
 from cellseg_core.tiling import Box, Tile, tile_image
 
 
 def in_reading_order(labels: Labels) -> Labels:
-    return reading_order(labels).apply(labels)
+    return reading_order(find_regions(labels)).apply(labels)
 
 
 def discs(shape: tuple[int, int], count: int, radius: int, seed: int) -> Labels:
@@ -87,15 +89,18 @@ def test_the_reading_order_of_a_lazy_image_is_that_of_the_whole(monkeypatch) -> 
     shuffled = np.random.default_rng(0).permutation(200).astype(np.int32)
     shuffled[shuffled == 0], shuffled[0] = shuffled[0], 0
     labels = shuffled[whole]
-    expected = reading_order(labels, 30)
+    expected = reading_order(find_regions(labels), 30)
     sizes = np.bincount(labels.ravel())
     kept = [one for one in dict.fromkeys(labels[labels > 0].tolist()) if sizes[one] >= 30]
     assert expected.former.tolist() == kept
-    assert expected.removed == np.count_nonzero(sizes[1:]) - len(kept) > 0
+    assert len(kept) < np.count_nonzero(sizes[1:])
+    again = find_regions(expected.apply(labels))
+    for column in ("ids", "areas", "centroids", "boxes", "first"):
+        assert np.array_equal(getattr(expected.regions, column), getattr(again, column))
     monkeypatch.setattr(
-        objects, "bands_of", lambda labels: row_bands(labels.shape, 7 * labels.shape[1])
+        regions, "bands_of", lambda labels: row_bands(labels.shape, 7 * labels.shape[1])
     )
-    banded = reading_order(labels, 30)
+    banded = reading_order(find_regions(labels), 30)
     assert np.array_equal(banded.former, expected.former)
     assert np.array_equal(banded.apply(labels), expected.apply(labels))
 
@@ -174,7 +179,7 @@ def test_scores_follow_their_objects() -> None:
     labels = np.array([[0, 5, 5, 0, 2, 2]] * 4)
     parts = [tile_objects(tile, Segmentation(labels, np.arange(5) / 10), (4, 6))]
     image = stitch((4, 6), parts)
-    order = reading_order(image)
+    order = reading_order(find_regions(image))
     assert image.scores[order.former - 1].tolist() == [0.4, 0.1]
     assert order.apply(image[:, :])[0].tolist() == [0, 1, 1, 0, 2, 2]
 
