@@ -6,7 +6,6 @@ Nothing here depends on which segmenter runs: each sees one numpy tile and retur
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -17,14 +16,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.building import Components, build_components
 from cellseg_core.compensating import moved, run_compensator
-from cellseg_core.component import KINDS
-from cellseg_core.errors import (
-    ConfigurationError,
-    ImageError,
-    SegmentationError,
-    nearest,
-)
+from cellseg_core.errors import ConfigurationError, ImageError, SegmentationError
 from cellseg_core.features import Features
 from cellseg_core.growing import grow
 from cellseg_core.image import Image
@@ -32,9 +26,9 @@ from cellseg_core.label_image import LazyLabels
 from cellseg_core.label_store import make_labels
 from cellseg_core.length import Length
 from cellseg_core.measure import measure
-from cellseg_core.measured_diameter import measure_diameter
 from cellseg_core.normalize import Brightness
 from cellseg_core.plugins import Plugins, load_plugins
+from cellseg_core.preparing import Prepared, StepWatch, prepare
 from cellseg_core.protocols import (
     Compensator,
     Expander,
@@ -45,19 +39,17 @@ from cellseg_core.protocols import (
 from cellseg_core.provenance import facts_of
 from cellseg_core.reading_order import reading_order
 from cellseg_core.regions import Regions
-from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage, guess_diameter, view
-from cellseg_core.segmenting import adapt, margin_of, segment_tiles
+from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage
+from cellseg_core.segmenting import segment_tiles
 from cellseg_core.stitching import TileObjects, stitch
 from cellseg_core.table import CellTable
 from cellseg_core.tile_store import TileStore
-from cellseg_core.tiling import tile_image
 from cellseg_core.workers import Workers
 
 __all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
 
 DEFAULT_SEGMENTER = "maskrcnn"
 
-_TILE = 1024
 _IN_MEMORY = 2**26  # px: label images of up to 8192 x 8192
 
 Progress = Callable[[str, int, int], None]
@@ -229,58 +221,29 @@ class Pipeline:
         grow_by = Length.of(self.expand_by).in_px(image.pixel_size, image.name)
         untouched = [image.index(name) for name in self.compensate_except]
         built = self.build(grow_by)
-        watch = _Watch()
-        warnings: list[str] = []
+        watch = StepWatch()
 
-        scaled, chosen = view(
+        ready = prepare(
             image,
             nuclear,
             membrane,
             levels,
-            self.brightness,
-            in_color=getattr(built.segmenter, "uses_color", False),
+            segmenter=built.segmenter,
+            brightness=self.brightness,
+            nuclear_diameter=self.nuclear_diameter,
+            tile=self.tile,
+            overlap=self.overlap,
+            watch=watch,
+            progress=lambda n, of: report("diameter", n, of),
         )
-        if chosen.startswith("no nuclear"):
-            warnings.append(f"{chosen}. Name it with --nuclear if that is wrong.")
-        if scaled.membrane and not getattr(built.segmenter, "uses_membrane", True):
-            warnings.append(
-                "this segmenter, or its weights, finds nuclei alone: it does not use the membrane "
-                "channel."
-            )
-        if (self.nuclear_diameter or 0) > 2 * max(image.shape):
-            warnings.append("the nuclear diameter is more than twice the image: is it in px?")
-        sample = scaled.sample()
-        if not sample[0].any():
-            names = ", ".join(image.channels[n] for n in scaled.nuclear)
-            warnings.append(
-                f"the nuclear channel ({names}) is black in this image: no value over 0."
-            )
-        watch.lap("brightness")
-        if self.nuclear_diameter is None:
-            diameter, known_from = guess_diameter(scaled, sample)
-            measured = measure_diameter(
-                built.segmenter,
-                scaled,
-                sample,
-                diameter,
-                progress=lambda n, of: report("diameter", n, of),
-            )
-            if measured is not None:
-                diameter, known_from = measured, "measured on nuclei found in parts of the image"
-        else:
-            diameter, known_from = self.nuclear_diameter, "given"
-        watch.lap("diameter")
-
-        source, segmenter = adapt(built.segmenter, scaled, sample, diameter)
-        edge = self.tile or math.ceil(getattr(segmenter, "tile", _TILE) / source.factor)
-        margin = margin_of(segmenter, source, edge, self.overlap)
-        tiles = tile_image(image.shape, edge, margin)
+        warnings = list(ready.warnings)
+        tiles = ready.tiles
         store = None
         if work is not None and len(tiles) > 1:
-            store = TileStore(work, self._plan(built, scaled, sample, edge, margin, diameter))
+            store = TileStore(work, self._plan(built, ready))
         found = segment_tiles(
-            segmenter,
-            source,
+            ready.segmenter,
+            ready.source,
             tiles,
             store,
             workers,
@@ -341,39 +304,18 @@ class Pipeline:
                 report("compensate", 1, 1)
                 watch.lap("compensate")
         warnings += [str(warning.message) for warning in caught]
-        of_rings = [name for name in Features.of(self.features).needs_nuclei if "ring_" in name]
-        if of_rings and cells is nuclei:
-            warnings.append(
-                f"{', '.join(of_rings)}: a ring is what a cell gained by growing, and nuclei were "
-                "not grown. Give --expand 2."
-            )
-        if not len(table):
-            warnings.append(
-                "no cell was found. Does the overlay show nuclei? If not, choose the channel with "
-                "--nuclear; if so, give their diameter with --nuclear-diameter."
-            )
-        if known_from == DOUBTED and image.pixel_size is not None:
-            warnings.append(
-                f"nuclei seem to be {diameter:.0f} px wide, which is "
-                f"{diameter * image.pixel_size:.3g} um at {image.pixel_size:g} um for each px: is "
-                "the pixel size right? Give it with --pixel-size."
-            )
-        if known_from == GUESSED:
-            warnings.append(
-                f"nuclei were taken to be {diameter:g} px wide, for want of anything to go by. "
-                "Give their diameter with --nuclear-diameter."
-            )
+        warnings += self._cautions(ready, table, grown=cells is not nuclei)
         facts = {
-            "nuclear": [image.channels[n] for n in scaled.nuclear],
-            "membrane": [image.channels[n] for n in scaled.membrane],
-            "brightness": attrs.asdict(scaled.brightness),
-            "nuclear_diameter_px": round(diameter, 3),
-            "nuclear_diameter_from": known_from,
-            "magnification": round(source.factor, 4),
+            "nuclear": [image.channels[n] for n in ready.scaled.nuclear],
+            "membrane": [image.channels[n] for n in ready.scaled.membrane],
+            "brightness": attrs.asdict(ready.scaled.brightness),
+            "nuclear_diameter_px": round(ready.diameter, 3),
+            "nuclear_diameter_from": ready.known_from,
+            "magnification": round(ready.source.factor, 4),
             "tiles": len(tiles),
             **({"tiles_done_before": again} if again else {}),
             **({"tiles_left_out": left_out} if left_out else {}),
-            "overlap_px": 2 * margin,
+            "overlap_px": 2 * ready.margin,
             "expand_px": grow_by,
             **({"compensation": compensation} if compensation else {}),
             "removed_small": removed,
@@ -384,38 +326,57 @@ class Pipeline:
             nuclei=nuclei,
             cells=cells,
             table=table,
-            scaled=scaled,
-            nuclear_diameter=diameter,
+            scaled=ready.scaled,
+            nuclear_diameter=ready.diameter,
             facts=facts,
             warnings=tuple(warnings),
         )
 
-    def _plan(
-        self,
-        built: Components,
-        scaled: ScaledImage,
-        sample: NDArray[np.float32],
-        tile: int,
-        margin: int,
-        diameter: float,
-    ) -> dict[str, Any]:
+    def _plan(self, built: Components, ready: Prepared) -> dict[str, Any]:
         """Return what decides over the objects of each tile."""
+        named = isinstance(self.segmenter, str)
         return {
-            "image": scaled.image.source,
+            "image": ready.scaled.image.source,
             # Two arrays have the same source, and a file can change.
-            "sample": sha256(sample.tobytes()).hexdigest(),
+            "sample": sha256(ready.sample.tobytes()).hexdigest(),
             "facts": facts_of(built.segmenter),
-            "shape": scaled.shape,
-            "channels": [scaled.nuclear, scaled.membrane],
-            "brightness": attrs.asdict(scaled.brightness),
-            "segmenter": self.segmenter
-            if isinstance(self.segmenter, str)
-            else repr(self.segmenter),
+            "shape": ready.scaled.shape,
+            "channels": [ready.scaled.nuclear, ready.scaled.membrane],
+            "brightness": attrs.asdict(ready.scaled.brightness),
+            "segmenter": self.segmenter if named else repr(self.segmenter),
             "options": self.options.get("segmenter", {}),
-            "diameter": diameter,
-            "tile": tile,
-            "margin": margin,
+            "diameter": ready.diameter,
+            "tile": ready.edge,
+            "margin": ready.margin,
         }
+
+    def _cautions(self, ready: Prepared, table: CellTable, *, grown: bool) -> list[str]:
+        """Return what the user should look at, now that the cells are known."""
+        image, diameter = ready.scaled.image, ready.diameter
+        told = []
+        of_rings = [name for name in Features.of(self.features).needs_nuclei if "ring_" in name]
+        if of_rings and not grown:
+            told.append(
+                f"{', '.join(of_rings)}: a ring is what a cell gained by growing, and nuclei were "
+                "not grown. Give --expand 2."
+            )
+        if not len(table):
+            told.append(
+                "no cell was found. Does the overlay show nuclei? If not, choose the channel with "
+                "--nuclear; if so, give their diameter with --nuclear-diameter."
+            )
+        if ready.known_from == DOUBTED and image.pixel_size is not None:
+            told.append(
+                f"nuclei seem to be {diameter:.0f} px wide, which is "
+                f"{diameter * image.pixel_size:.3g} um at {image.pixel_size:g} um for each px: is "
+                "the pixel size right? Give it with --pixel-size."
+            )
+        if ready.known_from == GUESSED:
+            told.append(
+                f"nuclei were taken to be {diameter:g} px wide, for want of anything to go by. "
+                "Give their diameter with --nuclear-diameter."
+            )
+        return told
 
     @property
     def _name_of_compensator(self) -> str:
@@ -428,43 +389,14 @@ class Pipeline:
         ``grow`` is what the expander is built with where the distance is given in um.
         """
         length = Length.of(self.expand_by)
-        distance = grow if length.unit == "um" else length.value
-        plugins = self.plugins or load_plugins()
-        for kind in self.options:
-            if kind not in KINDS:
-                raise ConfigurationError(
-                    f"options are given by kind; there is no kind {kind!r}: {nearest(kind, KINDS)}."
-                )
-
-        def get(kind: Any, component: Any, **extra: Any) -> Any:
-            if not isinstance(component, str):
-                return component
-            return plugins.build(kind, component, {**extra, **self.options.get(kind, {})})
-
-        segmenter = get("segmenter", self.segmenter)
-        _check_follows(segmenter, Segmenter, ("native_diameter", "halo", "segment"))
-        native = segmenter.native_diameter
-        if native is not None and not 0 < native < math.inf:
-            raise ConfigurationError(
-                f"the native_diameter of {segmenter!r} is a positive number of px or None; it is "
-                f"{native!r}."
-            )
-        return Components(
-            segmenter=segmenter,
-            expander=get("expander", self.expander, distance=distance)
-            if length.value or not isinstance(self.expander, str)
-            else None,
-            compensator=None if self.compensator is None else get("compensator", self.compensator),
+        return build_components(
+            self.segmenter,
+            self.expander,
+            self.compensator,
+            grow if length.unit == "um" else length.value,
+            options=self.options,
+            plugins=self.plugins or load_plugins(),
         )
-
-
-@attrs.frozen(eq=False)
-class Components:
-    """The built components of a pipeline."""
-
-    segmenter: Segmenter
-    expander: Expander | None
-    compensator: Compensator | ImageCompensator | None
 
 
 def _as_image(image: Any) -> Image:
@@ -475,33 +407,6 @@ def _as_image(image: Any) -> Image:
             f"a pipeline takes an image, not a path: pipeline.run(read_image({str(image)!r}))"
         )
     return Image(image)
-
-
-def _check_follows(component: Any, protocol: Any, names: Sequence[str]) -> None:
-    """Tell the author of a component object what it lacks."""
-    if isinstance(component, type):
-        raise ConfigurationError(
-            f"give an object, not its class: {component.__name__}() and not {component.__name__}"
-        )
-    if not isinstance(component, protocol):
-        missing = [name for name in names if not hasattr(component, name)]
-        raise ConfigurationError(
-            f"{component!r} is not a {protocol.__name__}: it has no {', '.join(missing)}. "
-            "See cellseg_core.protocols."
-        )
-
-
-class _Watch:
-    """Seconds for each step."""
-
-    def __init__(self) -> None:
-        self._last = time.perf_counter()
-        self.laps: dict[str, float] = {}
-
-    def lap(self, step: str) -> None:
-        now = time.perf_counter()
-        self.laps[step] = round(now - self._last, 3)
-        self._last = now
 
 
 def _stitched(

@@ -249,7 +249,8 @@ def _overlapping_pairs(
         one, other = (tiles[number] for number in pair)
         shared = one.tile.window.intersection(other.tile.window)
         assert shared is not None
-        both = Overlap.of(*(t.labels[shared.within(t.tile.window)] for t in (one, other)))
+        mine = one.labels[shared.within(one.tile.window)]
+        both = Overlap.of(mine, other.labels[shared.within(other.tile.window)])
         first, second = both.true_index, both.pred_index
         return (
             starts[pair[0]] + both.true_ids[first] - 1,

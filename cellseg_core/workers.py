@@ -111,12 +111,6 @@ class DaskWorkers:
         self._running, self._most = 1, 0
 
     @property
-    def count(self) -> int:
-        """How many parts are done at a time."""
-        threads: dict[str, int] = self._client.nthreads()
-        return max(1, sum(threads.values()))
-
-    @property
     def alive(self) -> bool:
         """Whether more can be done."""
         return bool(self._client.status == "running")
@@ -321,7 +315,7 @@ def open_workers(
     from dask import config
 
     started_with = {"distributed.nanny.pre-spawn-environ": _ALLOCATOR}
-    with config.set({**_OF_DASK, **started_with}), _hushed("distributed"):
+    with config.set({**_OF_DASK, **started_with}), _hushed("distributed", "distributed.client"):
         if scheduler is not None:
             with _connected(scheduler) as client:
                 yield DaskWorkers(client)
@@ -393,12 +387,14 @@ def _check_packages(client: Any) -> None:
 
 
 @contextlib.contextmanager
-def _hushed(name: str) -> Iterator[None]:
-    """Let a library log nothing: what matters is raised."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(_SILENT)
+def _hushed(*names: str) -> Iterator[None]:
+    """Let parts of a library log nothing: what matters is raised."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
     try:
+        for logger in loggers:
+            logger.setLevel(_SILENT)
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,143 @@
+"""What is decided over an image before it is segmented: brightness, diameter of nuclei, tiles."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from cellseg_core.image import Image
+from cellseg_core.measured_diameter import measure_diameter
+from cellseg_core.normalize import Brightness
+from cellseg_core.protocols import Segmenter
+from cellseg_core.rescale import Rescaled
+from cellseg_core.scaled import ScaledImage, guess_diameter, view
+from cellseg_core.segmenting import adapt, margin_of
+from cellseg_core.tiling import Tile, tile_image
+
+__all__ = ["Prepared", "StepWatch", "prepare"]
+
+_TILE = 1024
+
+
+class StepWatch:
+    """Seconds for each step."""
+
+    def __init__(self) -> None:
+        self._last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, step: str) -> None:
+        """Note the time since the step before, or since the start."""
+        now = time.perf_counter()
+        self.laps[step] = round(now - self._last, 3)
+        self._last = now
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Prepared:
+    """An image that is ready to be segmented.
+
+    Attributes
+    ----------
+    scaled
+        The image as segmenters see it.
+    sample
+        (C, y, x) float32, what of it was looked at.
+    diameter, known_from
+        Of nuclei, in px, and how it was found.
+    segmenter, source
+        The segmenter, set up for this image, and the image at the size that it knows.
+    edge, margin
+        Px of a tile, and of what it sees beyond its core.
+    tiles
+        The tiles.
+    warnings
+        What the user should look at, in full sentences.
+    """
+
+    scaled: ScaledImage
+    sample: NDArray[np.float32]
+    diameter: float
+    known_from: str
+    segmenter: Segmenter
+    source: Rescaled
+    edge: int
+    margin: int
+    tiles: Sequence[Tile]
+    warnings: Sequence[str]
+
+
+def prepare(
+    image: Image,
+    nuclear: str | Sequence[str],
+    membrane: str | Sequence[str],
+    levels: Brightness | None,
+    *,
+    segmenter: Segmenter,
+    brightness: float,
+    nuclear_diameter: float | None,
+    tile: int | None,
+    overlap: int | None,
+    watch: StepWatch,
+    progress: Callable[[int, int], None],
+) -> Prepared:
+    """Return what is decided over an image; parameters are those of a pipeline and its ``run``.
+
+    Raises
+    ------
+    ChannelError, ImageError, ConfigurationError, SegmentationError
+        If a channel is not there, cannot be read, or the segmenter cannot work with the image.
+    """
+    warnings = []
+    scaled, chosen = view(
+        image,
+        nuclear,
+        membrane,
+        levels,
+        brightness,
+        in_color=getattr(segmenter, "uses_color", False),
+    )
+    if chosen.startswith("no nuclear"):
+        warnings.append(f"{chosen}. Name it with --nuclear if that is wrong.")
+    if scaled.membrane and not getattr(segmenter, "uses_membrane", True):
+        warnings.append(
+            "this segmenter, or its weights, finds nuclei alone: it does not use the membrane "
+            "channel."
+        )
+    if (nuclear_diameter or 0) > 2 * max(image.shape):
+        warnings.append("the nuclear diameter is more than twice the image: is it in px?")
+    sample = scaled.sample()
+    if not sample[0].any():
+        names = ", ".join(image.channels[n] for n in scaled.nuclear)
+        warnings.append(f"the nuclear channel ({names}) is black in this image: no value over 0.")
+    watch.lap("brightness")
+
+    if nuclear_diameter is None:
+        diameter, known_from = guess_diameter(scaled, sample)
+        measured = measure_diameter(segmenter, scaled, sample, diameter, progress=progress)
+        if measured is not None:
+            diameter, known_from = measured, "measured on nuclei found in parts of the image"
+    else:
+        diameter, known_from = nuclear_diameter, "given"
+    watch.lap("diameter")
+
+    source, adapted = adapt(segmenter, scaled, sample, diameter)
+    edge = tile or math.ceil(getattr(adapted, "tile", _TILE) / source.factor)
+    margin = margin_of(adapted, source, edge, overlap)
+    return Prepared(
+        scaled=scaled,
+        sample=sample,
+        diameter=diameter,
+        known_from=known_from,
+        segmenter=adapted,
+        source=source,
+        edge=edge,
+        margin=margin,
+        tiles=tile_image(image.shape, edge, margin),
+        warnings=warnings,
+    )
