@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cellseg_core.address import Location
 from cellseg_core.errors import ImageError, nearest
 
 __all__ = ["check_file", "natural_key", "signature", "stem"]
@@ -76,7 +77,7 @@ def signature(path: Path) -> str:
     return f"it begins with the bytes {head!r}"
 
 
-def stem(path: Path) -> str:
+def stem(path: Location) -> str:
     """Return the file name without its image endings, of which there may be two.
 
     >>> stem(Path("slide 3.ome.tif"))

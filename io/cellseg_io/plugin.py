@@ -21,8 +21,10 @@ def cellseg_readers() -> list[Component]:
         Component(
             name="ome-zarr",
             factory="cellseg_io.ome_zarr:OmeZarrReader",
-            description="OME-Zarr 0.1 to 0.5, in a folder",
+            description="OME-Zarr 0.1 to 0.5, in a folder or at an address (s3://, https://)",
             patterns=("*.zarr/",),
+            contains=("zarr.json", ".zattrs", ".zgroup"),
+            addresses=True,
         ),
         Component(
             name="picture",
