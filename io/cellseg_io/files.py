@@ -80,11 +80,14 @@ def signature(path: Path) -> str:
 def stem(path: Location) -> str:
     """Return the file name without its image endings, of which there may be two.
 
-    >>> stem(Path("slide 3.ome.tif"))
-    'slide 3'
+    >>> stem(Path("slide 3.ome.tif")), stem(Path("1.2 um.nd2"))
+    ('slide 3', '1.2 um')
     """
     return re.sub(
-        r"(?i)(\.ome)?\.(tiff?|qptiff|btf|zarr)$|\.companion\.ome$|\.(png|jpe?g)$", "", path.name
+        r"(?i)(\.ome)?\.(tiff?|qptiff|btf|zarr)$|\.companion\.ome$|\.(png|jpe?g)$"
+        r"|\.(bif|czi|dv|ims|lif|lof|mrxs|nd2|ndpi|oi[bfr]|r3d|scn|sldy?|svs|vsi|xlef|zvi)$",
+        "",
+        path.name,
     )
 
 

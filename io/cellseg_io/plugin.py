@@ -33,6 +33,19 @@ def cellseg_readers() -> list[Component]:
             patterns=("*.png", "*.jpg", "*.jpeg"),
         ),
         Component(
+            name="bioio",
+            factory="cellseg_io.bioio_reader:BioioReader",
+            description="CZI, ND2, LIF, IMS, VSI, MRXS, DV, OIR and more, by the package bioio",
+            requires=("bioio>=3",),
+            install="pip install bioio bioio-czi  # or bioio-nd2, -lif, -dv, -sldy, -bioformats",
+            patterns=(
+                *("*.czi", "*.nd2", "*.lif", "*.dv", "*.r3d", "*.sldy"),
+                # By Bio-Formats:
+                *("*.ims", "*.vsi", "*.mrxs", "*.oir", "*.oib", "*.oif", "*.zvi"),
+                *("*.svs", "*.ndpi", "*.scn", "*.bif", "*.sld", "*.lof", "*.xlef"),
+            ),
+        ),
+        Component(
             name="channels",
             factory="cellseg_io.channels:ChannelFolderReader",
             description="a folder of single-channel TIFFs, named by their file names",
