@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from cellseg_core.address import Location, as_location
 from cellseg_core.channels import nuclear_channels
 from cellseg_core.combine import combine_tables
 from cellseg_core.config import RunConfig
@@ -45,8 +46,8 @@ _DIM = 0.05
 
 
 def run_batch(
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: Sequence[str | Location],
+    out: str | Path,
     config: RunConfig | None = None,
     *,
     fresh: bool = False,
@@ -77,30 +78,31 @@ def run_batch(
     OutputError
         If ``out`` cannot be written or the disk is full; what was done before stays done.
     """
-    check_inputs(inputs)
+    places = [as_location(one) for one in inputs]
+    check_inputs(places)
     config, plugins = config or RunConfig(), plugins or load_plugins()
     began, started = time.perf_counter(), datetime.now(UTC)
     pipeline, segmenter, writers = _build(config, plugins)
     segmenter_facts = facts_of(segmenter)
     log = RunLog(reporter or Silent())
     with (
-        Store.open(out) as store,
+        Store.open(Path(out)) as store,
         open_workers(workers, scheduler, memory=memory, tell=log.reporter.warn) as crew,
     ):
         for note in config.without_effect(plugins):
             log.reporter.warn(note)
         run = _Run(config, plugins, pipeline, segmenter, segmenter_facts, writers, store, log, crew)
-        jobs = run.select(open_inputs(inputs, config, plugins, store, log))
+        jobs = run.select(open_inputs(places, config, plugins, store, log))
         jobs, brightness = run.measure_brightness(jobs)
         run.process_all(jobs, brightness, fresh=fresh)
         outcomes = sorted(run.log.outcomes, key=lambda outcome: (outcome.name, outcome.source))
         summary = Summary(
-            out=out,
+            out=store.out,
             outcomes=tuple(outcomes),
             brightness=brightness,
             seconds=round(time.perf_counter() - began, 3),
         )
-        run.finish(summary, inputs, started)
+        run.finish(summary, places, started)
     return summary
 
 
@@ -227,7 +229,7 @@ class _Run:
                     )
 
     def _reference_brightness(
-        self, path: Path, channels: Iterable[str], factor: float
+        self, path: Location, channels: Iterable[str], factor: float
     ) -> Brightness:
         sources = find_sources(path, self.plugins, self.config.layout, self.config.nuclear)
         images = [i for s in sources for i in read_source(s, self.config, self.plugins)]
@@ -269,7 +271,7 @@ class _Run:
 
     def _shared_facts(self, brightness: Brightness | None) -> dict[str, Any]:
         """Return what, besides the image itself, decides over its results."""
-        settings = attrs.asdict(self.config)
+        settings = self.config.as_dict()
         # These say how images are found; what that comes to is among the facts of each image.
         for name in ("layout", "channels", "reference", "pixel_size"):
             settings.pop(name)
@@ -377,7 +379,7 @@ class _Run:
     def _origin(self, reader: str) -> str:
         return self.plugins.find("reader", reader).origin
 
-    def finish(self, summary: Summary, inputs: Sequence[Path], started: datetime) -> None:
+    def finish(self, summary: Summary, inputs: Sequence[Location], started: datetime) -> None:
         """Write the table and the record of all images, and point out what else is in the folder.
 
         Where nothing was done, what an earlier run left stays as it is.
@@ -403,7 +405,7 @@ class _Run:
             "started": started.isoformat(timespec="seconds"),
             "seconds": summary.seconds,
             "inputs": [str(path) for path in inputs],
-            "settings": json.loads(json.dumps(attrs.asdict(self.config), default=str)),
+            "settings": json.loads(json.dumps(self.config.as_dict(), default=str)),
             "components": self.config.components(self.plugins),
             "segmenter": self.segmenter_facts,
             "brightness": None if brightness is None else attrs.asdict(brightness),

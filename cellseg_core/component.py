@@ -57,6 +57,11 @@ class Component:
     patterns
         For readers: shell patterns of the file names they read, such as ``"*.tif"``; the longest
         that fits decides between readers. A pattern that ends in ``/`` fits folders.
+    contains
+        For readers: names of files. A folder that has one of them is read, if no pattern fits it.
+    addresses
+        For readers: whether ``read`` takes an :class:`~cellseg_core.address.Address` too. Patterns
+        of folders then fit addresses.
     trainer
         For segmenters that ``cellseg train`` can train: where the class that does it is, as
         ``factory``; see :class:`~cellseg_core.protocols.Trainer`.
@@ -72,6 +77,8 @@ class Component:
     requires: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     install: str = ""
     patterns: tuple[str, ...] = attrs.field(default=(), converter=_strings)
+    contains: tuple[str, ...] = attrs.field(default=(), converter=_strings)
+    addresses: bool = False
     trainer: str | None = attrs.field(
         default=None, validator=attrs.validators.optional(_check_factory)
     )

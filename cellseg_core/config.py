@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from cellseg_core.address import Address, Location, as_location
 from cellseg_core.component import KINDS, Kind
 from cellseg_core.errors import ConfigurationError, nearest
 from cellseg_core.features import Features
@@ -35,6 +36,11 @@ def _optional_path(value: Any) -> Path | None:
     if not isinstance(value, (str, Path)):
         raise ConfigurationError(f"expected the path of a file; got {value!r}")
     return Path(value)
+
+
+def _optional_location(value: Any) -> Location | None:
+    typed = isinstance(value, (str, Address)) and value != ""
+    return as_location(value) if typed else _optional_path(value)
 
 
 def _name(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -196,11 +202,11 @@ class RunConfig:
         converter=_brightness,
         validator=_number(0, inclusive=False),
     )
-    reference: Path | None = _option(
+    reference: Location | None = _option(
         None,
         "Image whose brightness sets the scale for all, instead of all images together.",
         "IMAGE",
-        converter=_optional_path,
+        converter=_optional_location,
         example='"slides/one.ome.tif"',
     )
     min_size: int = _option(
@@ -276,6 +282,10 @@ class RunConfig:
         "KIND.OPTION=VALUE",
         converter=_settings,
     )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings by name. Texts, numbers and tables, and paths, are as they are."""
+        return attrs.asdict(self, recurse=False)
 
     def options(self, kind: Kind, name: str, plugins: Plugins) -> dict[str, Any]:
         """Return the options that ``set`` has for one component, by its kind and by its name.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import numpy as np
 
+from cellseg_core.address import Location, as_location
 from cellseg_core.errors import ImageError
 from cellseg_core.image import Position
 from cellseg_core.label_files import Kind, labels_of_result, read_label_file
@@ -34,7 +35,7 @@ class FinishedImage:
     name
         The image's name, and its folder in OUT.
     source
-        Path of the input.
+        Path or address of the input.
     cells
         How many were found.
     facts
@@ -46,7 +47,7 @@ class FinishedImage:
     """
 
     name: str
-    source: Path
+    source: Location
     cells: int
     facts: Mapping[str, Any]
     folder: Path
@@ -158,7 +159,7 @@ class FinishedRun:
             images = {
                 image["name"]: FinishedImage(
                     name=image["name"],
-                    source=Path(image["source"]),
+                    source=as_location(image["source"]),
                     cells=image["cells"],
                     facts=image["facts"],
                     folder=out / image["name"],

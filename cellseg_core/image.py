@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any, Protocol
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.address import Location
 from cellseg_core.channels import find_channel
 from cellseg_core.errors import ChannelError, ImageError
 
@@ -95,7 +95,8 @@ class Image:
         True where the channels are red, green and blue of one photograph (bright field) and not
         independent markers.
     files
-        All files that the pixels come from; a change in one of them is noticed on resuming.
+        All files that the pixels come from; a change in one of them is noticed on resuming. Of an
+        image at an address, documents that tell one state of it from another.
 
     Raises
     ------
@@ -120,7 +121,7 @@ class Image:
     axes: str = "CYX as given"
     position: Position = attrs.field(factory=Position)
     color: bool = False
-    files: tuple[Path, ...] = ()
+    files: tuple[Location, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         shape = tuple(int(n) for n in self.pixels.shape)

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import attrs
 
+from cellseg_core.address import Address, Location
 from cellseg_core.channels import read_channel_names
 from cellseg_core.config import RunConfig
-from cellseg_core.errors import ChannelError, ConfigurationError, ImageError
+from cellseg_core.errors import (
+    ChannelError,
+    ConfigurationError,
+    ImageError,
+    MissingPackageError,
+)
 from cellseg_core.image import Image
 from cellseg_core.naming import unique_names
 from cellseg_core.plugins import Plugins
@@ -30,7 +36,7 @@ class Job:
     channels: tuple[int, ...] = ()
 
 
-def check_inputs(inputs: Sequence[Path]) -> None:
+def check_inputs(inputs: Sequence[Location]) -> None:
     """Check that something is to be done.
 
     Raises
@@ -45,7 +51,7 @@ def check_inputs(inputs: Sequence[Path]) -> None:
 
 
 def open_inputs(
-    inputs: Sequence[Path], config: RunConfig, plugins: Plugins, store: Store, log: RunLog
+    inputs: Sequence[Location], config: RunConfig, plugins: Plugins, store: Store, log: RunLog
 ) -> list[Job]:
     """Return every image at the inputs, by name; what is given twice counts once.
 
@@ -60,7 +66,7 @@ def open_inputs(
     for source in _sources(inputs, config, plugins, store, log):
         try:
             jobs += [Job(image, source) for image in read_source(source, config, plugins)]
-        except (ImageError, ChannelError) as error:
+        except (ImageError, ChannelError, MissingPackageError) as error:
             log.fail(str(source.path), source.path, error)
     jobs = _without_parts(jobs, log)
     names = unique_names(
@@ -86,27 +92,27 @@ def read_source(source: Source, config: RunConfig, plugins: Plugins) -> list[Ima
     return images
 
 
-def files_of(job: Job) -> set[Path]:
+def files_of(job: Job) -> set[Location]:
     """Return all files that an image is read from."""
     return {path.resolve() for path in job.image.files or (job.source.path,)}
 
 
 def _sources(
-    inputs: Sequence[Path], config: RunConfig, plugins: Plugins, store: Store, log: RunLog
+    inputs: Sequence[Location], config: RunConfig, plugins: Plugins, store: Store, log: RunLog
 ) -> list[Source]:
     """Return what is to be read, sorted, without results of earlier runs into the same folder."""
-    found: dict[Path, Source] = {}
+    found: dict[Location, Source] = {}
     results = 0
-    for path in sorted(set(inputs)):
+    for path in sorted(set(inputs), key=str):
         if store.owns(path):
             results += 1
             continue
         try:
             for source in find_sources(path, plugins, config.layout, config.nuclear):
                 found.setdefault(source.path.resolve(), source)
-        except ImageError as error:
+        except (ImageError, MissingPackageError) as error:
             log.fail(str(path), path, error)
-    sources = [found[path] for path in sorted(found)]
+    sources = [found[path] for path in sorted(found, key=str)]
     for note in dict.fromkeys(source.note for source in sources if source.note):
         log.reporter.say(note)
     if results:
@@ -120,7 +126,7 @@ def _sources(
 def _without_parts(jobs: Sequence[Job], log: RunLog) -> list[Job]:
     """Leave out images whose files are all part of another image that is read too."""
     kept: list[Job] = []
-    readers_of: dict[Path, set[Path]] = {}
+    readers_of: dict[Location, set[Location]] = {}
     for job in sorted(jobs, key=lambda job: -len(files_of(job))):
         own = job.source.path.resolve()
         holders = set.intersection(*(readers_of.get(file, set()) for file in files_of(job)))
@@ -137,7 +143,7 @@ def _spare_inputs(jobs: Sequence[Job], store: Store) -> None:
     folders = {(store.out / job.image.name).resolve() for job in jobs}
     for job in jobs:
         for file in files_of(job):
-            if not folders.isdisjoint(file.parents):
+            if not isinstance(file, Address) and not folders.isdisjoint(file.parents):
                 raise ConfigurationError(
                     f"results would be written into {file.parent}, where the input {file.name} "
                     "lies. Choose another folder with -o."

@@ -222,7 +222,11 @@ class ImageCompensator(Protocol):
 
 @runtime_checkable
 class Reader(Protocol):
-    """Opens the images at a path."""
+    """Opens the images at a path.
+
+    One whose :class:`~cellseg_core.component.Component` says ``addresses`` is given
+    :class:`~cellseg_core.address.Address` too.
+    """
 
     def read(self, path: Path) -> Sequence[Image]:
         """Return the images there, lazily: what is named and how large it is, not the pixels.

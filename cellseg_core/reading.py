@@ -1,15 +1,16 @@
-"""From paths to images: which reader takes a path, and what a folder is taken for."""
+"""From paths and addresses to images: which reader takes one, and what a folder is taken for."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from cellseg_core.address import Address, Location, as_location
 from cellseg_core.channels import NUCLEAR_STAIN, find_channel
 from cellseg_core.errors import CellsegError, ChannelError, ComponentError, ImageError
 from cellseg_core.image import Image
@@ -24,9 +25,9 @@ _CODEX_CYCLE = re.compile(r"cyc\d+_reg\d+", re.IGNORECASE)
 
 @attrs.frozen
 class Source:
-    """One path, and the reader that opens it."""
+    """One path or address, and the reader that opens it."""
 
-    path: Path
+    path: Location
     reader: str
     note: str = ""
 
@@ -47,8 +48,8 @@ class Source:
         except Exception as error:
             raise ImageError(
                 f"{self.path} cannot be read by the reader {self.reader!r} "
-                f"({type(error).__name__}: {error}). The file may be damaged, or not what its name "
-                "says."
+                f"({type(error).__name__}: {Address.hide(error)}). The file may be damaged, or "
+                "not what its name says."
             ) from error
         if not images:
             raise ImageError(f"{self.path} holds no image.")
@@ -56,21 +57,25 @@ class Source:
 
 
 def find_sources(
-    path: Path, plugins: Plugins, layout: str = "auto", nuclear: Sequence[str] = ()
+    path: Location, plugins: Plugins, layout: str = "auto", nuclear: Sequence[str] = ()
 ) -> list[Source]:
     """Return what there is to read at ``path``: one source, or one for each image of a folder.
 
     ``layout`` says what a folder is: ``images``, ``channels`` (one image), ``codex``, or ``auto``:
     CODEX if its names say so; channels if a name in ``nuclear`` fits the stem of a TIFF in it or,
     with no name given, up to half of them look like a nuclear stain; images otherwise. Folders
-    that a reader claims by a pattern of its own (``*.zarr/``) are read by it. Sources come sorted
-    by name.
+    that a reader claims by a pattern of its own (``*.zarr/``), or by a file in them, are read by
+    it; at an address there is nothing else. Sources come sorted by name.
 
     Raises
     ------
     ImageError
         If the path does not exist, no reader fits, or a folder holds no image.
+    MissingPackageError
+        If a package that opens an address is not installed.
     """
+    if isinstance(path, Address):
+        return [Source(path, _reader_at(path, plugins).name)]
     _check_exists(path)
     if path.is_dir():
         claimed = _reader_for(path, plugins)
@@ -86,7 +91,10 @@ def find_sources(
     return [Source(path, reader.name)]
 
 
-def _check_exists(path: Path) -> None:
+def _check_exists(path: Location) -> None:
+    if isinstance(path, Address):
+        path.check()
+        return
     try:
         path.stat()
     except FileNotFoundError:
@@ -134,6 +142,25 @@ def _in_folder(folder: Path, plugins: Plugins, layout: str, nuclear: Sequence[st
     return found
 
 
+def _reader_at(address: Address, plugins: Plugins) -> Registered:
+    """Return the reader that takes what is at an address: by its name, else by what it holds."""
+    able = [entry for entry in plugins.of_kind("reader") if entry.component.addresses]
+    address.check()
+    reader = _by_name(f"{address.name}/", able, address)
+    if reader is None and _by_name(address.name, plugins.of_kind("reader"), address) is None:
+        reader = _by_content(
+            lambda name: address.fetch(name, lenient=True) is not None, able, address
+        )
+    if reader is None:
+        readable = "; ".join(entry.component.description for entry in able)
+        raise ImageError(
+            f"{address} is not there, or nothing that is read from an address, which is: "
+            f"{readable}. Check the spelling and the credentials. Download a file of another "
+            "format and give its path, or convert it to OME-Zarr, with bioformats2raw for example."
+        )
+    return reader
+
+
 def _readable(plugins: Plugins) -> str:
     """Return what can be read, in the readers' own words."""
     return "; ".join(entry.component.description for entry in plugins.of_kind("reader"))
@@ -161,16 +188,29 @@ def _guess_layout(entries: Iterable[Path], nuclear: Sequence[str]) -> tuple[str,
 
 
 def _reader_for(path: Path, plugins: Plugins) -> Registered | None:
-    """Return the reader with the longest pattern that fits the name of ``path``.
+    """Return the reader that claims ``path``: by a file in it, or by the longest pattern.
+
+    A pattern of any folder (``*/``) comes after the files in it.
 
     Raises
     ------
     ComponentError
-        If two readers of other packages claim it with patterns of one length.
+        If two readers of other packages claim it alike.
     """
-    name = path.name.lower() + ("/" if path.is_dir() else "")
+    readers = plugins.of_kind("reader")
+    if not path.is_dir():
+        return _by_name(path.name, readers, path)
+    found = _by_name(f"{path.name}/", readers, path)
+    if found is None or "*/" in found.component.patterns:
+        return _by_content(lambda name: (path / name).is_file(), readers, path) or found
+    return found
+
+
+def _by_name(name: str, readers: Iterable[Registered], where: Location) -> Registered | None:
+    """Return the reader with the longest pattern that fits a name, of folders with ``/``."""
+    name = name.lower()
     fitting: list[tuple[int, Registered]] = []
-    for entry in plugins.of_kind("reader"):
+    for entry in readers:
         lengths = [
             len(pattern)
             for pattern in entry.component.patterns
@@ -178,18 +218,26 @@ def _reader_for(path: Path, plugins: Plugins) -> Registered | None:
         ]
         if lengths:
             fitting.append((max(lengths), entry))
-    if not fitting:
-        return None
-    longest = max(length for length, _ in fitting)
-    best = [entry for length, entry in fitting if length == longest]
-    if len(best) > 1:
-        claimants = " and ".join(f"{entry.name} of {entry.origin}" for entry in best)
-        raise ComponentError(f"{path} is claimed by {claimants}. Uninstall one of them.")
-    return best[0]
+    longest = max((length for length, _ in fitting), default=0)
+    return _only([entry for length, entry in fitting if length == longest], where)
+
+
+def _by_content(
+    holds: Callable[[str], bool], readers: Iterable[Registered], where: Location
+) -> Registered | None:
+    """Return the reader of folders that hold one of its files, as ``holds`` tells."""
+    return _only([one for one in readers if any(map(holds, one.component.contains))], where)
+
+
+def _only(claimants: Sequence[Registered], where: Location) -> Registered | None:
+    if len(claimants) > 1:
+        told = " and ".join(f"{entry.name} of {entry.origin}" for entry in claimants)
+        raise ComponentError(f"{where} is claimed by {told}. Uninstall one of them.")
+    return claimants[0] if claimants else None
 
 
 def read_images(
-    path: str | Path,
+    path: str | Location,
     layout: str = "auto",
     nuclear: Sequence[str] = (),
     *,
@@ -197,6 +245,8 @@ def read_images(
     **options: Any,
 ) -> list[Image]:
     """Return every image at ``path``, lazily: a file, or a folder as :func:`find_sources` says.
+
+    A text with ``://``, such as ``s3://bucket/slide.zarr``, is the address of an OME-Zarr.
 
     ``options`` go to the reader, for example ``z=3``.
 
@@ -206,12 +256,14 @@ def read_images(
         If there is none, or one cannot be read.
     """
     plugins = plugins or load_plugins()
-    sources = find_sources(Path(path), plugins, layout, nuclear)
+    sources = find_sources(as_location(path), plugins, layout, nuclear)
     return [image for source in sources for image in source.read(plugins, options)]
 
 
-def read_image(path: str | Path, *, plugins: Plugins | None = None, **options: Any) -> Image:
+def read_image(path: str | Location, *, plugins: Plugins | None = None, **options: Any) -> Image:
     """Return the one image at ``path``, lazily; a folder is read as one file for each channel.
+
+    A text with ``://``, such as ``s3://bucket/slide.zarr``, is the address of an OME-Zarr.
 
     ``options`` go to the reader, for example ``z=3``.
 
@@ -220,10 +272,10 @@ def read_image(path: str | Path, *, plugins: Plugins | None = None, **options: A
     ImageError
         If it cannot be read, or the file holds several images.
     """
-    path = Path(path)
+    path = as_location(path)
     plugins = plugins or load_plugins()
     layout = "auto"
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         found, _ = _guess_layout(sorted(path.iterdir()), ())
         layout = "codex" if found == "codex" else "channels"
     images = read_images(path, layout, plugins=plugins, **options)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from cellseg_core.address import Location
 from cellseg_core.normalize import Brightness
 
 __all__ = ["Outcome", "Reporter", "RunLog", "Silent", "Summary"]
@@ -109,7 +110,7 @@ class RunLog:
     reporter: Reporter
     outcomes: list[Outcome] = attrs.field(factory=list)
 
-    def fail(self, name: str, path: Path, error: Exception) -> None:
+    def fail(self, name: str, path: Location, error: Exception) -> None:
         """Record and show that an input failed."""
         reason = str(error).removeprefix(f"{name}: ")
         self.reporter.warn(

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 import attrs
 
+from cellseg_core.address import Address, Location
 from cellseg_core.errors import ImageError, OutputError
 
 __all__ = [
@@ -41,25 +42,34 @@ TEMPORARY = ".cellseg-"
 """How the names of files begin that are not whole yet."""
 
 
-def fingerprint(files: Iterable[Path]) -> list[list[Any]]:
+def fingerprint(files: Iterable[Location]) -> list[list[Any]]:
     """Return what tells one state of some files from another, without reading them whole.
 
     For each file: its name and folder, size in bytes, time of change in ns, and a hash of its
     first and last megabyte. For each folder: its name and that above, the size of all files in it,
-    the time of the last change, and a hash of their names, sizes and times.
+    the time of the last change, and a hash of their names, sizes and times. Of a document at an
+    address, which has no such times: the address, its size, and a hash of all of it.
 
     Raises
     ------
     ImageError
         If a file cannot be read.
     """
-    rows = []
-    for file in sorted(files):
+    rows: list[list[Any]] = []
+    for file in sorted(files, key=_order):
+        if isinstance(file, Address):
+            content = file.fetch() or b""
+            rows.append([str(file), len(content), hashlib.sha256(content).hexdigest()])
+            continue
         try:
             rows.append(["/".join(file.parts[-2:]), *_state(file)])
         except OSError as error:
             raise ImageError(f"{file} cannot be read: {error.strerror or error}") from error
     return rows
+
+
+def _order(file: Location) -> tuple[str, ...]:
+    return (str(file),) if isinstance(file, Address) else file.parts
 
 
 def _state(path: Path) -> tuple[int, int, str]:
@@ -226,8 +236,10 @@ class Store:
                 return None
         return record
 
-    def owns(self, path: Path) -> bool:
+    def owns(self, path: Location) -> bool:
         """Tell whether a file or folder is a result that was written here."""
+        if isinstance(path, Address):
+            return False
         try:
             parts = path.resolve().relative_to(self.out.resolve()).parts
         except ValueError:

@@ -85,7 +85,7 @@ class TrainingExample:
         ImageError
             If the mask cannot be read, is not a label image, or gives many nuclei one value.
         """
-        path = self.mask.path
+        path = str(self.mask.path)
         image = _only_image(self.mask, self.plugins)
         if len(image.channels) > 1:
             raise ImageError(
@@ -94,7 +94,7 @@ class TrainingExample:
                 "image itself, not a picture of it in colours."
             )
         plane = image.read(0).astype(image.dtype, copy=False)
-        labels, ids = compact(read_labels(check_labels(plane, str(path)), name=str(path)))
+        labels, ids = compact(read_labels(check_labels(plane, path), name=path))
         _check_one_value_each(labels, ids, path)
         return labels
 
@@ -218,7 +218,8 @@ def read_training_set(
     images = _by_stem(find_sources(folder / "images", plugins, "images"))
     masks = _by_stem(find_sources(folder / "masks", plugins, "images"))
     _check_partners(images, masks)
-    lossy = [m.path.name for m in masks.values() if m.path.suffix.lower() in (".jpg", ".jpeg")]
+    names = [mask.path.name for mask in masks.values()]
+    lossy = [name for name in names if name.lower().endswith((".jpg", ".jpeg"))]
     if lossy:
         raise ImageError(
             f"{folder / 'masks'}: JPEG changes the values of label images ({listed(lossy)}). Save "
@@ -259,7 +260,7 @@ def _only_image(source: Source, plugins: Plugins) -> Image:
     return images[0]
 
 
-def _check_one_value_each(labels: Labels, ids: NDArray[np.int64], path: Path) -> None:
+def _check_one_value_each(labels: Labels, ids: NDArray[np.int64], path: str) -> None:
     """Tell a label image from a mask with one value for all nuclei, or for all and their edges."""
     from skimage.measure import label
 

@@ -8,7 +8,6 @@ result is the same for any number of them.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from cellseg_core.errors import ConfigurationError, WorkerError
+from cellseg_core.hushed import SILENT, hushed
 from cellseg_core.memory import free_memory, own_memory, own_peak
 from cellseg_core.provenance import deciding_packages
 
@@ -33,7 +33,6 @@ _THREADS = (
 )
 _TRIES = 3  # of a part whose worker died
 _PATIENCE = 30.0  # s until a scheduler has answered
-_SILENT = logging.CRITICAL + 1  # a connection that closes while work is called off is "critical"
 _OF_DASK = {
     "distributed.scheduler.allowed-failures": _TRIES - 1,
     "distributed.comm.timeouts.connect": f"{_PATIENCE:g}s",
@@ -315,7 +314,7 @@ def open_workers(
     from dask import config
 
     started_with = {"distributed.nanny.pre-spawn-environ": _ALLOCATOR}
-    with config.set({**_OF_DASK, **started_with}), _hushed("distributed", "distributed.client"):
+    with config.set({**_OF_DASK, **started_with}), hushed("distributed", "distributed.client"):
         if scheduler is not None:
             with _connected(scheduler) as client:
                 yield DaskWorkers(client)
@@ -330,7 +329,7 @@ def open_workers(
                 dashboard_address="127.0.0.1:0",
                 memory_limit=0,
                 env=dict.fromkeys(_THREADS, threads),
-                silence_logs=_SILENT,
+                silence_logs=SILENT,
                 preload=[__name__],
             )
         except RuntimeError as error:
@@ -384,17 +383,3 @@ def _check_packages(client: Any) -> None:
                 f"the worker at {worker} has {', '.join(other)}: results would depend on who made "
                 "them. Install the same versions there."
             )
-
-
-@contextlib.contextmanager
-def _hushed(*names: str) -> Iterator[None]:
-    """Let parts of a library log nothing: what matters is raised."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(_SILENT)
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)

@@ -8,11 +8,13 @@ from typing import Any
 import attrs
 import click
 
+from cellseg_core.address import Location, as_location
+
 __all__ = ["command"]
 
 
 @click.command("info", short_help="Show what is in an image.")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=Path)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=as_location)
 @click.option("--nuclear", metavar="NAME[,NAME]", default="", help="Channel that shows the nuclei.")
 @click.option(
     "--layout",
@@ -26,7 +28,7 @@ __all__ = ["command"]
 @click.option("--channels", type=Path, metavar="FILE", help="File with the channel names.")
 @click.option("--pixel-size", type=float, metavar="UM", help="Edge of a pixel in um.")
 def command(
-    inputs: tuple[Path, ...],
+    inputs: tuple[Location, ...],
     nuclear: str,
     layout: str,
     settings: tuple[str, ...],
@@ -73,7 +75,7 @@ def command(
     return 1 if failed else 0
 
 
-def _fail(path: Path, error: Exception) -> int:
+def _fail(path: Location, error: Exception) -> int:
     click.echo(f"FAILED {path}: {error}", err=True)
     return 1
 

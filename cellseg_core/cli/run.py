@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cellseg_core.address import Location, as_location
 from cellseg_core.cli.options import config_from, memory_size, run_options
 from cellseg_core.cli.progress import Console
 
@@ -19,7 +20,7 @@ __all__ = ["command", "counted", "summarise"]
 
 
 @click.command("run", short_help="Find and measure the cells of images.")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=Path)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=as_location)
 @click.option(
     "-o", "--output", "out", required=True, type=Path, metavar="OUT", help="Folder for the results."
 )
@@ -53,7 +54,7 @@ __all__ = ["command", "counted", "summarise"]
 @click.option("--fresh", is_flag=True, help="Do everything anew, also what an earlier run did.")
 @click.option("--quiet", is_flag=True, help="Show warnings and failures only.")
 def command(
-    inputs: tuple[Path, ...],
+    inputs: tuple[Location, ...],
     out: Path,
     config: Path | None,
     workers: int,
@@ -66,7 +67,8 @@ def command(
     """Find the cells of images, measure every channel in each, and write tables and pictures.
 
     INPUT is an image (TIFF, OME-TIFF, PNG, JPG), a folder of images, a folder with a TIFF for each
-    channel of one image, or a CODEX folder. Several can be given.
+    channel of one image, a CODEX folder, an OME-Zarr folder, or the address of an OME-Zarr
+    (s3://bucket/slide.zarr, https://...). Several can be given.
 
     OUT then holds cells.csv with the cells of all images, run.json with what was done, and a
     folder for each image: the table (CSV, FCS), the label images and overlay.png, which shows the

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from cellseg_core.address import as_location
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import CellsegError
 from cellseg_core.image import Image
@@ -76,7 +77,7 @@ def _run(plan: dict[str, Any], lines: _Lines) -> dict[str, Any]:
     config = RunConfig.from_mapping(plan["settings"])
     startup = _warm_up(config, plan["started"])
     summary: Summary = run_batch(
-        [Path(path) for path in plan["inputs"]],
+        [as_location(path) for path in plan["inputs"]],
         Path(plan["out"]),
         config,
         fresh=plan["fresh"],

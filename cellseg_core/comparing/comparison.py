@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from cellseg_core.address import Location
 from cellseg_core.comparing.findings import Findings, find
 from cellseg_core.comparing.gates import Gates, check_markers
 from cellseg_core.comparing.method import Method
@@ -76,7 +77,7 @@ class Comparison:
 
 
 def compare(
-    inputs: Sequence[Path],
+    inputs: Sequence[Location],
     out: Path,
     methods: Sequence[Method],
     config: RunConfig | None = None,
@@ -164,7 +165,7 @@ def compare(
         "truth": None if truth is None else str(truth),
         "kind": kind,
         "repeats": repeats,
-        "settings": _plain(attrs.asdict(shared)),
+        "settings": _plain(shared.as_dict()),
     }
     return Comparison(
         out=out,
@@ -225,7 +226,11 @@ def _check(config: RunConfig, plugins: Plugins) -> None:
 
 
 def _images(
-    inputs: Sequence[Path], config: RunConfig, plugins: Plugins, store: Store, reporter: Reporter
+    inputs: Sequence[Location],
+    config: RunConfig,
+    plugins: Plugins,
+    store: Store,
+    reporter: Reporter,
 ) -> tuple[dict[str, Image], dict[str, str]]:
     """Return the images by the names that the runs give them, and inputs that cannot be read."""
     log = RunLog(reporter)
@@ -307,7 +312,7 @@ def _clear(out: Path) -> None:
 class _Runs:
     """The runs of all methods: in OUT, and repeats elsewhere, of which only the cost is kept."""
 
-    inputs: Sequence[Path]
+    inputs: Sequence[Location]
     images: Mapping[str, Image]
     unread: Mapping[str, str]
     store: Store

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import attrs
 
+from cellseg_core.address import Address, Location
 from cellseg_core.config import RunConfig
 from cellseg_core.memory import MemoryWatch
 from cellseg_core.reporting import Reporter
@@ -61,7 +62,12 @@ class Trial:
 
 
 def run_trial(
-    inputs: Sequence[Path], out: Path, config: RunConfig, reporter: Reporter, *, fresh: bool = False
+    inputs: Sequence[Location],
+    out: Path,
+    config: RunConfig,
+    reporter: Reporter,
+    *,
+    fresh: bool = False,
 ) -> Trial:
     """Run ``config`` over ``inputs`` into ``out``, as ``cellseg run`` does, in a fresh process.
 
@@ -69,9 +75,9 @@ def run_trial(
     """
     plan = {
         # Not resolved: an image is named after the link that leads to it.
-        "inputs": [str(path.absolute()) for path in inputs],
+        "inputs": [_in_full(path.absolute()) for path in inputs],
         "out": str(out.absolute()),
-        "settings": json.loads(json.dumps(attrs.asdict(config), default=str)),
+        "settings": json.loads(json.dumps(config.as_dict(), default=_in_full)),
         "fresh": fresh,
         "started": time.time(),
     }
@@ -105,6 +111,11 @@ def run_trial(
         megapixels=facts["megapixels"],
         peak=max(memory.peak, facts["peak"]) if facts["peak"] is not None else None,
     )
+
+
+def _in_full(path: Location) -> str:
+    """Return a path or an address as text from which another process can open it."""
+    return path.in_full if isinstance(path, Address) else str(path)
 
 
 def _listen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from cellseg_core.address import Location
 from cellseg_core.errors import ImageError, nearest
 
 __all__ = ["check_file", "natural_key", "signature", "stem"]
@@ -76,14 +77,17 @@ def signature(path: Path) -> str:
     return f"it begins with the bytes {head!r}"
 
 
-def stem(path: Path) -> str:
+def stem(path: Location) -> str:
     """Return the file name without its image endings, of which there may be two.
 
-    >>> stem(Path("slide 3.ome.tif"))
-    'slide 3'
+    >>> stem(Path("slide 3.ome.tif")), stem(Path("1.2 um.nd2"))
+    ('slide 3', '1.2 um')
     """
     return re.sub(
-        r"(?i)(\.ome)?\.(tiff?|qptiff|btf|zarr)$|\.companion\.ome$|\.(png|jpe?g)$", "", path.name
+        r"(?i)(\.ome)?\.(tiff?|qptiff|btf|zarr)$|\.companion\.ome$|\.(png|jpe?g)$"
+        r"|\.(bif|czi|dv|ims|lif|lof|mrxs|nd2|ndpi|oi[bfr]|r3d|scn|sldy?|svs|vsi|xlef|zvi)$",
+        "",
+        path.name,
     )
 
 

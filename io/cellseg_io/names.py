@@ -8,6 +8,7 @@ from typing import Literal
 
 import attrs
 
+from cellseg_core.address import Location
 from cellseg_core.channels import read_channel_names
 from cellseg_core.errors import ChannelError, ImageError
 from cellseg_core.naming import safe_name
@@ -46,7 +47,7 @@ def as_names(value: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def name_channels(
-    path: Path, count: int, given: Sequence[str] | None, listed: Sequence[str | None]
+    path: Location, count: int, given: Sequence[str] | None, listed: Sequence[str | None]
 ) -> Named | None:
     """Return the names of the ``count`` channels of an image, or None where nothing names them.
 
@@ -69,7 +70,7 @@ def name_channels(
     if any(listed) and len(listed) == count:
         names, note = unique_names(name or f"channel_{i}" for i, name in enumerate(listed, 1))
         return Named(names, "file", note)
-    beside = names_beside(path.parent)
+    beside = names_beside(path.parent) if isinstance(path, Path) else None
     if beside is None:
         return None
     names, note = unique_names(fit_names(beside, count, path.name))
@@ -86,7 +87,7 @@ def number_channels(count: int) -> Named:
     return Named(tuple(f"channel_{i}" for i in range(1, count + 1)), "numbers", note)
 
 
-def choose_series(series: int | None, own: Sequence[str], path: Path) -> dict[int, str]:
+def choose_series(series: int | None, own: Sequence[str], path: Location) -> dict[int, str]:
     """Return the numbers, from 0, and the names of the images to take of a file of several.
 
     Their names in the file are ``own``, empty where one has none. An image is named by the stem

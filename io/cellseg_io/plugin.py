@@ -21,14 +21,29 @@ def cellseg_readers() -> list[Component]:
         Component(
             name="ome-zarr",
             factory="cellseg_io.ome_zarr:OmeZarrReader",
-            description="OME-Zarr 0.1 to 0.5, in a folder",
+            description="OME-Zarr 0.1 to 0.5, in a folder or at an address (s3://, https://)",
             patterns=("*.zarr/",),
+            contains=("zarr.json", ".zattrs", ".zgroup"),
+            addresses=True,
         ),
         Component(
             name="picture",
             factory="cellseg_io.picture:PictureReader",
             description="PNG and JPG, gray or colour",
             patterns=("*.png", "*.jpg", "*.jpeg"),
+        ),
+        Component(
+            name="bioio",
+            factory="cellseg_io.bioio_reader:BioioReader",
+            description="CZI, ND2, LIF, IMS, VSI, MRXS, DV, OIR and more, by the package bioio",
+            requires=("bioio>=3",),
+            install="pip install bioio bioio-czi  # or bioio-nd2, -lif, -dv, -sldy, -bioformats",
+            patterns=(
+                *("*.czi", "*.nd2", "*.lif", "*.dv", "*.r3d", "*.sldy"),
+                # By Bio-Formats:
+                *("*.ims", "*.vsi", "*.mrxs", "*.oir", "*.oib", "*.oif", "*.zvi"),
+                *("*.svs", "*.ndpi", "*.scn", "*.bif", "*.sld", "*.lof", "*.xlef"),
+            ),
         ),
         Component(
             name="channels",

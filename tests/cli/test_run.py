@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import flowio
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+import zarr
 
 import cellseg_io.csv_table
 from cellseg_core import pipeline
@@ -615,3 +617,30 @@ def test_an_image_much_dimmer_than_the_others_is_told(cellseg, write_image, tmp_
     done = cellseg("run", bright, dim, "-o", tmp_path / "out", "--nuclear", "DAPI", *D)
     assert "dim: DAPI is" in done.err
     assert "times dimmer than in the other images" in done.err
+
+
+def test_an_address_goes_through_the_command_line_unharmed(cellseg, write_image, tmp_path) -> None:
+    pixels = tifffile.imread(write_image("near.tif", channels=("DAPI", "CD3")))
+    folder = tmp_path / "slide.zarr"
+    group = zarr.open_group(folder, mode="w", zarr_format=3)
+    group.create_array("0", data=pixels)
+    scales = {"axes": [{"name": axis} for axis in "cyx"], "datasets": [{"path": "0"}]}
+    named = {"channels": [{"label": "DAPI"}, {"label": "CD3"}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [scales], "omero": named}
+    memory = fsspec.filesystem("memory")
+    memory.put(str(folder), "/folder/slide.zarr", recursive=True)
+    try:
+        shown = cellseg("info", "memory://folder/slide.zarr")
+        near = cellseg("run", folder, "--nuclear", "DAPI", "-o", tmp_path / "near", *D)
+        far = cellseg(
+            "run", "memory://folder/slide.zarr/", "--nuclear", "DAPI", "-o", tmp_path / "far", *D
+        )
+        lost = cellseg("info", "memory://folder/lost.zarr")
+    finally:
+        memory.store.clear()
+    assert "memory://folder/slide.zarr (reader 'ome-zarr')" in shown.out
+    assert (near.status, far.status, lost.status) == (0, 0, 1)
+    pd.testing.assert_frame_equal(table(tmp_path / "near"), table(tmp_path / "far"))
+    record = json.loads((tmp_path / "far" / "run.json").read_text())
+    assert record["inputs"] == ["memory://folder/slide.zarr"]
+    assert "Traceback" not in lost.err

@@ -21,8 +21,9 @@ PACKAGES = {
     "cellseg_postprocess": cellseg_postprocess,
 }
 HEAVY = {
-    "cellpose", "dask", "fcswrite", "imagecodecs", "keras", "matplotlib", "numba", "pandas", "PIL",
-    "scipy", "skimage", "stardist", "tensorflow", "tifffile", "torch", "zarr",
+    "bioio", "cellpose", "dask", "fcswrite", "fsspec", "imagecodecs", "keras", "matplotlib",
+    "numba", "pandas", "PIL", "scipy", "skimage", "stardist", "tensorflow", "tifffile", "torch",
+    "zarr",
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What an OME-Zarr folder holds: its images, the meaning of their axes, and their arrays.
+"""What an OME-Zarr holds: its images, the meaning of their axes, and their arrays.
 
 Follows the specifications 0.1 to 0.5 at https://ngff.openmicroscopy.org; the last one keeps its
 metadata under the attribute ``ome`` of Zarr 3, the others at the top of those of Zarr 2.
@@ -6,6 +6,7 @@ metadata under the attribute ``ome`` of Zarr 3, the others at the top of those o
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cellseg_core.errors import ImageError, nearest
+from cellseg_core.address import Address, Location
+from cellseg_core.errors import CellsegError, ImageError, nearest
 from cellseg_io.axes import StoredAxes
 from cellseg_io.described import Described
 from cellseg_io.files import natural_key
@@ -22,21 +24,22 @@ from cellseg_io.pixel_size import square_pixel, um_per_unit
 if TYPE_CHECKING:
     import zarr
 
-__all__ = ["StoredImage", "open_array", "read_layout"]
+__all__ = ["StoredImage", "documents", "open_array", "read_layout"]
 
+_FIRST_CHUNKS = 16
 _FIRST_VERSIONS = "TZCYX"  # the axes where the metadata has none
 
 
 @attrs.frozen
 class StoredImage:
-    """One image of a folder, before a choice of plane.
+    """One image of an OME-Zarr, before a choice of plane.
 
     Parameters
     ----------
     name
         Its name in the folder, or empty.
-    array
-        Where the array of full resolution is in the folder.
+    group, array, smallest
+        Where it is in the folder, its array of full resolution, and that of least resolution.
     axes, dtype, chunks
         What is known of its axes, its data type, and the shape of what is decoded at a time.
     described
@@ -44,15 +47,17 @@ class StoredImage:
     """
 
     name: str
+    group: str
     array: str
+    smallest: str
     axes: StoredAxes
     dtype: Any
     chunks: tuple[int, ...]
     described: Described = attrs.field(factory=Described)
 
 
-def read_layout(path: Path) -> list[StoredImage]:
-    """Return the images of an OME-Zarr folder; no pixel is read.
+def read_layout(path: Location) -> list[StoredImage]:
+    """Return the images of an OME-Zarr; no pixel is read.
 
     They are: the image itself; those of a conversion by bioformats2raw, of a plate, or of a
     SpatialData folder; or a plain Zarr array, of which only the shape is known.
@@ -61,17 +66,24 @@ def read_layout(path: Path) -> list[StoredImage]:
     ------
     ImageError
         If the folder is not there, is no Zarr, holds no image, or its metadata cannot be
-        understood.
+        understood; or if an address does not answer.
     """
     import zarr
 
-    if not path.exists():
+    if isinstance(path, Path) and not path.exists():
         others = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
         hint = nearest(path.name, others) if others else f"{path.parent} is not there either"
         raise ImageError(f"{path} does not exist; {hint}.")
     try:
-        node = zarr.open(path, mode="r")
+        node = zarr.open(_store(path), mode="r")
+    except CellsegError:
+        raise
     except Exception as error:
+        if isinstance(path, Address):
+            raise ImageError(
+                f"{path} holds no Zarr, or none that may be read: no zarr.json, .zgroup or .zarray "
+                f"({type(error).__name__}). Check the spelling and the credentials."
+            ) from None
         raise ImageError(
             f"{path} cannot be read as Zarr ({type(error).__name__}: {error}). Its folder is "
             "incomplete or another format: copy it again from where it came."
@@ -80,29 +92,79 @@ def read_layout(path: Path) -> list[StoredImage]:
         if isinstance(node, zarr.Array):
             _check_array(node)
             axes = StoredAxes("Q" * (node.ndim - 2) + "YX", node.shape)
-            return [StoredImage("", "", axes, node.dtype, node.chunks)]
+            return [StoredImage("", "", "", "", axes, node.dtype, node.chunks)]
         found = list(_images(node))
-        parts = ", ".join(sorted(node.keys())[:10]) or "nothing"
+        parts = "" if found else ", ".join(sorted(_members(node))[:10])
     except ImageError as error:
+        if str(error).startswith(str(path)):
+            raise
         raise ImageError(f"{path}: {error}") from error
     except Exception as error:
         raise ImageError(
-            f"{path}: its OME-Zarr metadata cannot be understood ({type(error).__name__}: {error})."
-            " Write it anew with the program that it came from, or with bioformats2raw."
+            f"{path}: its OME-Zarr metadata cannot be understood ({type(error).__name__}: "
+            f"{Address.hide(error)}). Write it anew with the program that it came from, or with "
+            "bioformats2raw."
         ) from error
     if not found:
         raise ImageError(
-            f"{path} is a Zarr folder without OME metadata; it holds {parts}. Write it anew as "
-            "OME-Zarr with the program that it came from, or with bioformats2raw."
+            f"{path} is a Zarr folder without OME metadata; it holds {parts or 'nothing'}. "
+            "Write it anew as OME-Zarr with the program that it came from, or with bioformats2raw."
         )
     return found
 
 
-def open_array(path: Path, name: str) -> zarr.Array[Any]:
-    """Return an array of a folder, without reading it."""
+def open_array(path: Location, name: str) -> zarr.Array[Any]:
+    """Return an array of an OME-Zarr, without reading it."""
     import zarr
 
-    return zarr.open_array(path, path=name, mode="r")
+    return zarr.open_array(_store(path), path=name, mode="r")
+
+
+def documents(address: Address, stored: StoredImage) -> list[str]:
+    """Return where in an OME-Zarr lies what tells one state of an image from another.
+
+    Without dates, as files have them, that is its metadata and the first 16 chunks of its smallest
+    level, which is made from all of its pixels.
+
+    Raises
+    ------
+    ImageError
+        If the address does not answer, or the smallest level is not there.
+    """
+    try:
+        smallest = open_array(address, stored.smallest)
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{address / stored.smallest} is not there, though the metadata names it. The OME-Zarr "
+            "is incomplete: copy it again from where it came."
+        ) from error
+    newest = smallest.metadata.zarr_format == 3
+    of_group, of_array = ("zarr.json", "zarr.json") if newest else (".zattrs", ".zarray")
+    sizes = zip(smallest.shape, smallest.shards or smallest.chunks, strict=True)
+    places = itertools.product(*(range(-(-length // size)) for length, size in sizes))
+    chunks = map(smallest.metadata.encode_chunk_key, itertools.islice(places, _FIRST_CHUNKS))
+    found = [(stored.group, of_group), (stored.array, of_array)]
+    found += [(stored.smallest, chunk) for chunk in chunks]
+    return list(dict.fromkeys(f"{folder}/{name}".lstrip("/") for folder, name in found))
+
+
+def _store(path: Location) -> Any:
+    """Return what zarr opens."""
+    if isinstance(path, Path):
+        return path
+    from cellseg_io.ome_zarr.remote import open_store
+
+    return open_store(path)
+
+
+def _members(group: zarr.Group) -> list[str]:
+    """Return the names of what is in a group; nothing where that cannot be listed.
+
+    At an address only metadata of the whole (consolidated metadata) tells it for certain. Images
+    with numbers for names, from 0 on, are found without.
+    """
+    names = list(group)
+    return names or list(itertools.takewhile(group.__contains__, map(str, itertools.count())))
 
 
 def _images(group: zarr.Group) -> Iterator[StoredImage]:
@@ -145,9 +207,11 @@ def _parts(group: zarr.Group, metadata: Mapping[str, Any]) -> list[str]:
     if "bioformats2raw.layout" in metadata:
         ome = _child(group, "OME")
         series = None if ome is None else _ome(ome).get("series")
-        return list(series or sorted((k for k in group if k.isdecimal()), key=natural_key))
+        numbered = (name for name in _members(group) if name.isdecimal())
+        return list(series or sorted(numbered, key=natural_key))
     images = _child(group, "images")  # as SpatialData has them
-    return [] if images is None else sorted((f"images/{name}" for name in images), key=natural_key)
+    names = [] if images is None else _members(images)
+    return sorted((f"images/{name}" for name in names), key=natural_key)
 
 
 def _image(
@@ -181,7 +245,9 @@ def _image(
     return StoredImage(
         # Programs that have no name for an image write the path within the folder.
         name=str(scales.get("name") or "").strip("/").rpartition("/")[2] if group.path else "",
+        group=group.path,
         array=array.path,
+        smallest=f"{group.path}/{scales['datasets'][-1]['path']}".lstrip("/"),
         axes=StoredAxes("".join(letters), array.shape, f"OME-Zarr {version}"),
         dtype=array.dtype,
         chunks=array.chunks,

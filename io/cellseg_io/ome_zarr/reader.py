@@ -1,9 +1,10 @@
-"""Reads OME-Zarr images, of versions 0.1 to 0.5, from a folder."""
+"""Reads OME-Zarr images, of versions 0.1 to 0.5, from a folder or an address."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,22 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.address import Address, Location, as_location
 from cellseg_core.errors import ImageError
 from cellseg_core.image import Image
 from cellseg_io.axes import Plan, Projection, as_axes, as_depth, as_plane, as_series, plan_axes
 from cellseg_io.lazy import DECODED, LazyPlanes
 from cellseg_io.names import as_names, choose_series, name_channels, number_channels
-from cellseg_io.ome_zarr.layout import StoredImage, open_array, read_layout
+from cellseg_io.ome_zarr.layout import StoredImage, documents, open_array, read_layout
 
 __all__ = ["OmeZarrReader"]
+
+_AT_A_TIME = 16  # requests to an address
 
 
 @attrs.frozen
 class OmeZarrReader:
-    """Reads the images of an OME-Zarr folder; pixels are read chunk by chunk when asked for.
+    """Reads the images of an OME-Zarr; pixels are read chunk by chunk when they are asked for.
 
     Parameters
     ----------
@@ -42,7 +46,7 @@ class OmeZarrReader:
     Notes
     -----
     Channel names come from ``names``, else from the metadata (``omero``), else from a
-    ``channelNames.txt`` beside the folder.
+    ``channelNames.txt`` beside the folder. At an address nothing beside the OME-Zarr is looked for.
     """
 
     series: int | None = attrs.field(default=None, converter=as_series)
@@ -53,7 +57,7 @@ class OmeZarrReader:
         default=None, converter=attrs.converters.optional(as_names)
     )
 
-    def read(self, path: Path) -> Sequence[Image]:
+    def read(self, path: Location) -> Sequence[Image]:
         """Return the images of the folder, named by it and, of several, their own name.
 
         Raises
@@ -63,12 +67,12 @@ class OmeZarrReader:
         ChannelError
             If channel names and channels differ in number.
         """
-        path = Path(path)
+        path = as_location(path)
         stored = read_layout(path)
         chosen = choose_series(self.series, [one.name for one in stored], path)
         return [self._image(path, stored[number], name) for number, name in chosen.items()]
 
-    def _image(self, path: Path, stored: StoredImage, name: str) -> Image:
+    def _image(self, path: Location, stored: StoredImage, name: str) -> Image:
         plan = plan_axes(stored.axes, path.name, z=self.z, t=self.t, axes=self.axes)
         count, listed = len(plan.planes), stored.described.names * plan.repeats
         named = name_channels(path, count, self.names, listed) or number_channels(count)
@@ -85,7 +89,7 @@ class OmeZarrReader:
             name=name,
             source=str(path),
             axes="; ".join(filter(None, [plan.sentence, named.note, stored.described.pixel_note])),
-            files=(path / stored.array,),
+            files=_files(path, stored),
         )
 
 
@@ -96,7 +100,7 @@ class ZarrPlanes:
     share them, and so do channels where a chunk holds several.
     """
 
-    def __init__(self, path: Path, array: str, plan: Plan) -> None:
+    def __init__(self, path: Location, array: str, plan: Plan) -> None:
         self.path, self.array, self.plan = path, array, plan
         self._opened: Any = None
 
@@ -112,14 +116,14 @@ class ZarrPlanes:
             window = self._plane(first, y0, y1, x0, x1)
             for index in others:
                 np.maximum(window, self._plane(index, y0, y1, x0, x1), out=window)
-        except MemoryError:
+        except (MemoryError, ImageError):
             raise
         except Exception as error:
             # Each codec fails in its own way.
             raise ImageError(
                 f"{self.path / self.array}: rows {y0} to {y1}, columns {x0} to {x1} cannot be "
-                f"decoded ({type(error).__name__}: {error}). A chunk is damaged or was changed "
-                "after the image was opened: copy it again from where it came."
+                f"decoded ({type(error).__name__}: {Address.hide(error)}). A chunk is damaged "
+                "or was changed after the image was opened: copy it again from where it came."
             ) from error
         return window
 
@@ -127,11 +131,14 @@ class ZarrPlanes:
         """Return a window of the plane that ``index`` places on all axes but y and x."""
         y, x, chunks = self.plan.y, self.plan.x, self._opened.chunks
         window = np.empty((y1 - y0, x1 - x0), self._opened.dtype.newbyteorder("="))
-        rows, columns = _cut(y0, y1, chunks[y]), _cut(x0, x1, chunks[x])
-        for (row, top, bottom), (column, left, right) in itertools.product(rows, columns):
+        parts = list(itertools.product(_cut(y0, y1, chunks[y]), _cut(x0, x1, chunks[x])))
+        places = []
+        for (row, _, _), (column, _, _) in parts:
             place = [i // size for i, size in zip(index, chunks, strict=True)]
             place[y], place[x] = row, column
-            chunk = DECODED.get((self, *place), partial(self._chunk, place))
+            places.append(tuple(place))
+        decoded = self._decoded(places)
+        for ((row, top, bottom), (column, left, right)), chunk in zip(parts, decoded, strict=True):
             inside: list[int | slice] = [i % n for i, n in zip(index, chunks, strict=True)]
             inside[y] = slice(top - row * chunks[y], bottom - row * chunks[y])
             inside[x] = slice(left - column * chunks[x], right - column * chunks[x])
@@ -139,10 +146,31 @@ class ZarrPlanes:
             window[top - y0 : bottom - y0, left - x0 : right - x0] = part if y < x else part.T
         return window
 
+    def _decoded(self, places: Sequence[tuple[int, ...]]) -> Iterator[NDArray[Any]]:
+        """Give the chunks at some places, in order; from an address, several come at a time."""
+        if not isinstance(self.path, Address):
+            yield from map(self._kept, places)
+            return
+        pool = ThreadPoolExecutor(_AT_A_TIME)
+        try:
+            yield from pool.map(self._kept, places)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _kept(self, place: tuple[int, ...]) -> NDArray[Any]:
+        return DECODED.get((self, *place), partial(self._chunk, place))
+
     def _chunk(self, place: Sequence[int]) -> NDArray[Any]:
         chunks = self._opened.chunks
         key = tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, chunks, strict=True))
         return np.asarray(self._opened[key])
+
+
+def _files(path: Location, stored: StoredImage) -> tuple[Location, ...]:
+    """Return what shows that the image changed: its folder, or documents at its address."""
+    if isinstance(path, Path):
+        return (path / stored.array,)
+    return tuple(path / document for document in documents(path, stored))
 
 
 def _cut(begin: int, end: int, size: int) -> Iterator[tuple[int, int, int]]:
