@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "ImageError",
     "MissingPackageError",
     "OutputError",
+    "PartOfImageError",
     "SegmentationError",
     "WeightsError",
     "WorkerError",
@@ -31,6 +33,17 @@ class CellsegError(Exception):
 
 class ImageError(CellsegError, ValueError):
     """An image, label image or input path cannot be used: missing, damaged or of a wrong shape."""
+
+
+class PartOfImageError(ImageError):
+    """A file holds a part of an image, which ``whole``, another file, describes."""
+
+    def __init__(self, message: str, whole: Path) -> None:
+        super().__init__(message, whole)
+        self.whole = whole
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ChannelError(CellsegError, ValueError):

@@ -15,6 +15,7 @@ from cellseg_core.errors import (
     ConfigurationError,
     ImageError,
     MissingPackageError,
+    PartOfImageError,
 )
 from cellseg_core.image import Image
 from cellseg_core.naming import unique_names
@@ -23,7 +24,7 @@ from cellseg_core.reading import Source, find_sources
 from cellseg_core.reporting import RunLog
 from cellseg_core.store import Store
 
-__all__ = ["Job", "check_inputs", "files_of", "open_inputs", "read_source"]
+__all__ = ["Job", "check_inputs", "files_of", "is_read", "open_inputs", "read_source"]
 
 
 @attrs.frozen(eq=False)
@@ -63,9 +64,13 @@ def open_inputs(
         If the results of an image would be written into a folder that an input lies in.
     """
     jobs: list[Job] = []
-    for source in _sources(inputs, config, plugins, store, log):
+    sources = _sources(inputs, config, plugins, store, log)
+    for source in sources:
         try:
             jobs += [Job(image, source) for image in read_source(source, config, plugins)]
+        except PartOfImageError as error:
+            if not is_read(error.whole, sources):
+                log.fail(str(source.path), source.path, error)
         except (ImageError, ChannelError, MissingPackageError) as error:
             log.fail(str(source.path), source.path, error)
     jobs = _without_parts(jobs, log)
@@ -79,6 +84,11 @@ def open_inputs(
         named.append(attrs.evolve(job, image=attrs.evolve(job.image, name=name), notes=notes))
     _spare_inputs(named, store)
     return sorted(named, key=lambda job: job.image.name)
+
+
+def is_read(path: Path, sources: Sequence[Source]) -> bool:
+    """Tell whether a file is among what is read."""
+    return path.resolve() in [source.path.resolve() for source in sources]
 
 
 def read_source(source: Source, config: RunConfig, plugins: Plugins) -> list[Image]:

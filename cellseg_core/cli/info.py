@@ -42,7 +42,8 @@ def command(
     """
     from cellseg_core.channels import read_channel_names
     from cellseg_core.config import RunConfig, parse_setting
-    from cellseg_core.errors import CellsegError
+    from cellseg_core.errors import CellsegError, PartOfImageError
+    from cellseg_core.inputs import is_read
     from cellseg_core.plugins import load_plugins
     from cellseg_core.reading import find_sources
 
@@ -70,6 +71,9 @@ def command(
                     if pixel_size is not None:
                         image = attrs.evolve(image, pixel_size=pixel_size)
                     _show(image, source.reader, config.nuclear)
+            except PartOfImageError as error:
+                if not is_read(error.whole, sources):
+                    failed += _fail(source.path, error)
             except CellsegError as error:
                 failed += _fail(source.path, error)
     return 1 if failed else 0

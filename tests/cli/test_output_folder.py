@@ -351,3 +351,18 @@ def test_a_run_that_is_killed_again_and_again_gives_the_same_files(
     assert "tiles done before)" in done.out or "(done before)" in done.out
     for path in (tmp_path / "undisturbed" / "image").iterdir():
         assert (out / "image" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_the_parts_of_a_set_in_a_folder_are_read_with_the_file_that_describes_it(
+    cellseg, data_dir, tmp_path
+) -> None:
+    folder = data_dir / "readers" / "ome_tiff" / "multifile"
+    result = cellseg("info", folder, "--set", "reader.z=1")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "multifile.companion.ome" in result.stdout
+    result = cellseg(
+        "run", folder, "--set", "reader.z=1", "--segmenter", "watershed", "-o", tmp_path / "out"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "1 of 1 image" in result.stderr + result.stdout
+    assert "Z1.ome.tiff is one part" in cellseg("info", folder / "multifile-Z1.ome.tiff").stderr

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from cellseg_core.errors import ImageError
+from cellseg_core.errors import ImageError, PartOfImageError
 from cellseg_io.axes import StoredAxes
 from cellseg_io.described import Described
 from cellseg_io.files import check_file, signature
@@ -146,9 +146,11 @@ def _images_of(tif: tifffile.TiffFile, path: Path) -> list[StoredImage]:
     xml = tif.pages.first.description if tif.is_ome else ""
     companion = part_of(xml)
     if companion:
-        raise ImageError(
+        whole = path.parent / companion
+        raise PartOfImageError(
             f"{path} is one part of a multi-file OME-TIFF and holds pixels only. Read the file "
-            f"that describes the whole set: {path.parent / companion}."
+            f"that describes the whole set: {whole}.",
+            whole,
         )
     series = list(tif.series)
     if not series:
