@@ -358,11 +358,11 @@ def test_the_parts_of_a_set_in_a_folder_are_read_with_the_file_that_describes_it
 ) -> None:
     folder = data_dir / "readers" / "ome_tiff" / "multifile"
     result = cellseg("info", folder, "--set", "reader.z=1")
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "multifile.companion.ome" in result.stdout
+    assert (result.status, result.err) == (0, "")
+    assert "multifile.companion.ome" in result.out
     result = cellseg(
         "run", folder, "--set", "reader.z=1", "--segmenter", "watershed", "-o", tmp_path / "out"
     )
-    assert result.returncode == 0, result.stderr
-    assert "1 of 1 image" in result.stderr + result.stdout
-    assert "Z1.ome.tiff is one part" in cellseg("info", folder / "multifile-Z1.ome.tiff").stderr
+    assert result.status == 0, result.err
+    assert "1 of 1 image" in result.err + result.out
+    assert "Z1.ome.tiff is one part" in cellseg("info", folder / "multifile-Z1.ome.tiff").err
