@@ -96,6 +96,8 @@ class Image:
         independent markers.
     files
         All files that the pixels come from; a change in one of them is noticed on resuming.
+    notes
+        What a user should look at before trusting the image; a run shows each as a warning.
 
     Raises
     ------
@@ -121,6 +123,7 @@ class Image:
     position: Position = attrs.field(factory=Position)
     color: bool = False
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         shape = tuple(int(n) for n in self.pixels.shape)

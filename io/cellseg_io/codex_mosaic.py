@@ -47,44 +47,41 @@ def assemble(
     open_tile
         Returns the image of a tile, without its place; it can be pickled.
     overlap
-        In px, in both directions; None to find it from the pixels.
+        In px, in both directions; None to find it from the pixels, for each region by itself.
 
     Raises
     ------
     ImageError
         If a tile cannot be read, or does not fit the others, or the overlap does not fit them.
     """
-    opened = functools.lru_cache(maxsize=_OPEN)(functools.partial(_open, open_tile))
     images = []
     for region, of_region in itertools.groupby(tiles, key=lambda tile: tile.region):
-        grids = _grids(of_region)
-        first = next(iter(grids[0].values()))
-        for grid in grids:
-            for tile in grid.values():
-                _check_alike(tile, opened(tile), first, opened(first))
+        grids = _grids(list(of_region))
+        opened = functools.lru_cache(maxsize=_OPEN)(functools.partial(_open, open_tile))
+        headers = {tile: _Header.of(opened(tile)) for grid in grids for tile in grid.values()}
+        _check_alike(headers)
         found = {
             "rows": find_overlap(_neighbours(grids, (1, 0), opened)),
             "columns": find_overlap(_neighbours(grids, (0, 1), opened)),
         }
         for grid in grids:
-            name = f"reg{region:03d}"
-            if len(grids) > 1:
-                name += f"_Z{next(iter(grid.values())).z:02d}"
-            image = _put_together(grid, opened, open_tile, found, overlap)
+            first = next(iter(grid.values()))
+            image = _Region(grid, headers, found, overlap).image(opened(first), open_tile)
+            name = f"reg{region:03d}" + (f"_Z{first.z:02d}" if len(grids) > 1 else "")
             images.append(attrs.evolve(image, name=name, source=str(folder)))
     return images
 
 
-def _grids(tiles: Iterable[CodexTile]) -> list[Grid]:
+def _grids(tiles: Sequence[CodexTile]) -> list[Grid]:
     """Return the tiles of a region by (row, column), for each z apart if a place has several."""
-    by_z: dict[int, Grid] = {}
-    for tile in tiles:
-        by_z.setdefault(tile.z, {})[tile.row, tile.col] = tile
-    places = [place for grid in by_z.values() for place in grid]
-    if len(set(places)) < len(places):
-        return [by_z[z] for z in sorted(by_z)]
     # The best focus can lie at a different z in each tile.
-    return [{place: grid[place] for grid in by_z.values() for place in sorted(grid)}]
+    together = {(tile.row, tile.col): tile for tile in tiles}
+    if len(together) == len(tiles):
+        return [together]
+    return [
+        {(tile.row, tile.col): tile for tile in tiles if tile.z == z}
+        for z in sorted({tile.z for tile in tiles})
+    ]
 
 
 def _open(open_tile: OpenTile, tile: CodexTile) -> Image:
@@ -96,102 +93,187 @@ def _open(open_tile: OpenTile, tile: CodexTile) -> Image:
         ) from error
 
 
-def _check_alike(tile: CodexTile, image: Image, first: CodexTile, other: Image) -> None:
-    def kind(one: Image) -> str:
-        count = len(one.channels)
-        return f"{count} channel{'s' * (count != 1)} of {one.dtype}"
+@attrs.frozen
+class _Header:
+    """What is kept of a tile that was looked at."""
 
-    if kind(image) != kind(other):
-        raise ImageError(
-            f"{tile.path} has {kind(image)}, and {first.path.name} has {kind(other)}; tiles that "
-            "are put together must be alike. Take the odd one out of the folder: its place stays "
-            "empty."
-        )
+    shape: tuple[int, int]
+    kind: str
+    channels: tuple[str, ...]
+    files: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, image: Image) -> _Header:
+        count = len(image.channels)
+        kind = f"{count} channel{'s' * (count != 1)} of {image.dtype}"
+        return cls(image.shape, kind, image.channels, image.files)
+
+
+def _check_alike(headers: Mapping[CodexTile, _Header]) -> None:
+    first, kind = next((tile, header.kind) for tile, header in headers.items())
+    for tile, header in headers.items():
+        if header.kind != kind:
+            raise ImageError(
+                f"{tile.path} has {header.kind}, and {first.path.name} has {kind}; tiles that are "
+                "put together must be alike. Take the odd one out of the folder: its place stays "
+                "empty."
+            )
 
 
 def _neighbours(
     grids: Sequence[Grid], step: tuple[int, int], opened: OpenTile
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield the halves that meet, side by side, of up to 12 pairs of tiles of one row or column."""
+    """Yield the halves that meet of up to 12 pairs of tiles, turned so that they lie side by side.
+
+    ``step`` leads from a (row, column) to its neighbour.
+    """
     pairs = [
         (tile, grid[row + step[0], col + step[1]])
         for grid in grids
-        for (row, col), tile in sorted(grid.items())
+        for (row, col), tile in grid.items()
         if (row + step[0], col + step[1]) in grid
     ]
     count = min(_PAIRS, len(pairs))
+    axis = step.index(1)
     for one, other in (pairs[i * len(pairs) // count] for i in range(count)):
         first, second = opened(one), opened(other)
-        along = 0 if step[0] else 1
-        half = min(first.shape[along], second.shape[along]) // 2
-        parts = (
-            _half(first, slice(first.shape[along] - half, None), along),
-            _half(second, slice(0, half), along),
+        half = min(first.shape[axis], second.shape[axis]) // 2
+        end = first.shape[axis]
+        left, right = _part(first, axis, end - half, end), _part(second, axis, 0, half)
+        length = min(len(left), len(right))
+        yield left[:length], right[:length]
+
+
+def _part(image: Image, axis: int, start: int, stop: int) -> NDArray[np.float32]:
+    """Return a part of the nuclear channel, or of the first, with ``axis`` as its columns."""
+    channel = next((i for i, name in enumerate(image.channels) if NUCLEAR_STAIN.match(name)), 0)
+    window = [slice(None), slice(None)]
+    window[axis] = slice(start, stop)
+    pixels = image.read(channel, *window).astype(np.float32)
+    pixels = np.nan_to_num(pixels, copy=False, posinf=0, neginf=0)
+    return np.ascontiguousarray(pixels if axis == 1 else pixels.T)
+
+
+@attrs.frozen
+class _Region:
+    """The tiles of one image, and what is known of their overlap: found and, perhaps, given."""
+
+    grid: Grid
+    headers: Mapping[CodexTile, _Header]
+    found: Mapping[str, Overlap]
+    given: int | None
+
+    def image(self, first: Image, open_tile: OpenTile) -> Image:
+        """Return the image; what is the same in all tiles is that of the ``first``."""
+        heights = _lines((row, self.headers[tile].shape[0]) for (row, _), tile in self._tiles)
+        widths = _lines((col, self.headers[tile].shape[1]) for (_, col), tile in self._tiles)
+        self._check_sizes(heights, widths)
+        down, right = self._overlap("rows", heights), self._overlap("columns", widths)
+        top, left = min(heights), min(widths)
+        placed, shape = place_tiles(
+            {(row - top, col - left): tile for (row, col), tile in self._tiles},
+            list(heights.values()),
+            list(widths.values()),
+            (down, right),
         )
-        length = min(part.shape[0] for part in parts)
-        yield parts[0][:length], parts[1][:length]
+        source = Mosaic(placed, open_tile, first.dtype)
+        z = {tile.z for _, tile in self._tiles}
+        doubts = self._doubts(heights, widths)
+        return attrs.evolve(
+            first,
+            pixels=LazyPlanes((len(first.channels), *shape), first.dtype, source, first.stored),
+            axes="; ".join([first.axes, *self._told(heights, widths), *doubts]),
+            notes=(*first.notes, *doubts),
+            position=Position(
+                min(self.grid.values()).region,
+                tile_z=min(z) if len(z) == 1 else 1,
+                # Some programs count tiles from 0; rows before those that are there count.
+                y0=float((top - min(1, top)) * (heights[top] - down)),
+                x0=float((left - min(1, left)) * (widths[left] - right)),
+            ),
+            files=tuple(file for _, tile in self._tiles for file in self.headers[tile].files),
+        )
 
+    @property
+    def _tiles(self) -> Iterable[tuple[tuple[int, int], CodexTile]]:
+        return self.grid.items()
 
-def _half(image: Image, part: slice, along: int) -> NDArray[np.float32]:
-    names = image.channels
-    channel = next((i for i, name in enumerate(names) if NUCLEAR_STAIN.match(name)), 0)
-    rows, columns = (part, slice(None)) if along == 0 else (slice(None), part)
-    pixels = image.read(channel, rows, columns).astype(np.float32)
-    finite = np.nan_to_num(pixels, nan=0, posinf=0, neginf=0)
-    return np.ascontiguousarray(finite.T if along == 0 else finite)
+    def _check_sizes(self, heights: Mapping[int, int], widths: Mapping[int, int]) -> None:
+        for (row, col), tile in self._tiles:
+            height, width = self.headers[tile].shape
+            if (height, width) != (heights[row], widths[col]):
+                raise ImageError(
+                    f"{tile.path} is {height} x {width} px; most tiles of its row are "
+                    f"{heights[row]} px high, and most of its column {widths[col]} px wide. Take "
+                    "it out of the folder: its place stays empty. Or read each tile as an image of "
+                    "its own: --layout codex."
+                )
 
-
-def _put_together(
-    grid: Grid,
-    opened: OpenTile,
-    open_tile: OpenTile,
-    found: Mapping[str, Overlap],
-    given: int | None,
-) -> Image:
-    first = next(iter(grid.values()))
-    sizes = {place: opened(tile).shape for place, tile in grid.items()}
-    heights = _lines((row, size[0]) for (row, _), size in sizes.items())
-    widths = _lines((col, size[1]) for (_, col), size in sizes.items())
-    for (row, col), size in sizes.items():
-        if size != (heights[row], widths[col]):
+    def _overlap(self, direction: str, sizes: Mapping[int, int]) -> int:
+        overlap = (self.found[direction].pixels or 0) if self.given is None else self.given
+        if overlap > min(sizes.values()) // 2:
+            folder = next(iter(self.grid.values())).path.parent
             raise ImageError(
-                f"{grid[row, col].path} is {size[0]} x {size[1]} px, but its row is {heights[row]} "
-                f"px high and its column {widths[col]} px wide, so that it leaves a gap. Take it "
-                "out of the folder: its place stays empty. Or read each tile as an image of its "
-                "own: --layout codex."
+                f"{folder}: tiles of {min(sizes.values())} px cannot overlap by {overlap} px, more "
+                "than half of them. Give the number of px that two neighbours share (--set "
+                "reader.overlap=PX), or leave it out to have it found."
             )
-    lines = {"rows": heights, "columns": widths}
-    overlap = {
-        direction: _overlap(found[direction], given, lines[direction], first) for direction in lines
-    }
-    top, left = min(heights), min(widths)
-    placed, shape = place_tiles(
-        {(row - top, col - left): tile for (row, col), tile in grid.items()},
-        list(heights.values()),
-        list(widths.values()),
-        (overlap["rows"], overlap["columns"]),
-    )
-    image = opened(first)
-    source = Mosaic(placed, open_tile, image.dtype)
-    z = {tile.z for tile in grid.values()}
-    axes = [image.axes, _counted(grid, heights, widths)]
-    if len({opened(tile).channels for tile in grid.values()}) > 1:
-        axes.append(f"channels named as in {first.path.name}; other tiles have other names")
-    for direction, sizes_along in lines.items():
-        if len(sizes_along) > 1:
-            axes += _told(found[direction], overlap[direction], given, direction)
-    return attrs.evolve(
-        image,
-        pixels=LazyPlanes((len(image.channels), *shape), image.dtype, source, image.stored),
-        axes="; ".join(axes),
-        position=Position(
-            first.region,
-            tile_z=z.pop() if len(z) == 1 else 1,
-            y0=float((top - min(1, top)) * (heights[top] - overlap["rows"])),
-            x0=float((left - min(1, left)) * (widths[left] - overlap["columns"])),
-        ),
-        files=tuple(file for tile in grid.values() for file in opened(tile).files),
-    )
+        return overlap
+
+    def _told(self, heights: Mapping[int, int], widths: Mapping[int, int]) -> Iterator[str]:
+        """Yield clauses on how many tiles there are, and how they overlap."""
+        count, places = len(self.grid), len(heights) * len(widths)
+        told = f"{count} CODEX tile{'s' * (count != 1)} as one image (X{min(widths)} to "
+        told += f"X{max(widths)}, Y{min(heights)} to Y{max(heights)})"
+        z = {tile.z for _, tile in self._tiles}
+        if len(z) > 1:
+            told += f", each at a Z of its own from {min(z)} to {max(z)}"
+        if count < places:
+            told += f", {places - count} of {places} missing and empty (0)"
+        yield told
+        for direction, sizes in (("rows", heights), ("columns", widths)):
+            found = self.found[direction]
+            if len(sizes) > 1 and self.given is not None:
+                yield f"{direction} overlap by {self.given} px, as given"
+            elif len(sizes) > 1 and found.pixels is not None:
+                yield (
+                    f"{direction} overlap by {found.pixels} px, as {found.counted} of "
+                    f"{_pairs(found)} show"
+                )
+
+    def _doubts(self, heights: Mapping[int, int], widths: Mapping[int, int]) -> list[str]:
+        """Return sentences on what a user should look at."""
+        doubts = []
+        first = next(iter(self.grid.values()))
+        if len({self.headers[tile].channels for _, tile in self._tiles}) > 1:
+            doubts.append(
+                f"channels are named as in {first.path.name}, and other tiles name them otherwise"
+            )
+        for direction, sizes in (("rows", heights), ("columns", widths)):
+            found = self.found[direction]
+            if len(sizes) > 1 and self.given is None and found.pixels is None:
+                doubts.append(
+                    f"no overlap of {direction} was found in {_pairs(found)}: give it with --set "
+                    "reader.overlap=PX, 0 where there is none"
+                )
+            if found.pixels is None:
+                continue
+            if self.given is not None and abs(found.pixels - self.given) > _TOLERANCE:
+                doubts.append(
+                    f"{direction} overlap by {found.pixels} px, and not by {self.given}, as "
+                    f"{found.counted} of {_pairs(found)} show"
+                )
+            if found.astray:
+                doubts.append(
+                    f"{found.astray} of {found.counted} pairs of {direction} lie more than "
+                    f"{_TOLERANCE} px from where an overlap of {found.pixels} px puts them: such "
+                    "tiles need registration first, for example with ASHLAR"
+                )
+        return doubts
+
+
+def _pairs(found: Overlap) -> str:
+    return f"{found.looked_at} pair{'s' * (found.looked_at != 1)} of neighbours"
 
 
 def _lines(sizes: Iterable[tuple[int, int]]) -> dict[int, int]:
@@ -208,59 +290,3 @@ def _lines(sizes: Iterable[tuple[int, int]]) -> dict[int, int]:
     known = {number: counts.most_common(1)[0][0] for number, counts in found.items()}
     usual = Counter(known.values()).most_common(1)[0][0]
     return {n: known.get(n, usual) for n in range(min(known), max(known) + 1)}
-
-
-def _overlap(found: Overlap, given: int | None, sizes: Mapping[int, int], first: CodexTile) -> int:
-    """Return the overlap of rows, or of columns, of these sizes.
-
-    Raises
-    ------
-    ImageError
-        If it is more than half a tile.
-    """
-    if len(sizes) == 1:
-        return 0
-    overlap = (found.pixels or 0) if given is None else given
-    if overlap > min(sizes.values()) // 2:
-        raise ImageError(
-            f"{first.path.parent}: tiles of {min(sizes.values())} px cannot overlap by {overlap} "
-            "px, which is more than half of them. Give the number of px that two neighbours share "
-            "(--set reader.overlap=PX), or leave it out to have it found."
-        )
-    return overlap
-
-
-def _counted(grid: Grid, heights: Mapping[int, int], widths: Mapping[int, int]) -> str:
-    """Return a clause on how many tiles there are, and how many are missing."""
-    count, missing = len(grid), len(heights) * len(widths) - len(grid)
-    told = f"{count} CODEX tile{'s' * (count != 1)} as one image ("
-    told += f"X{min(widths)} to X{max(widths)}, Y{min(heights)} to Y{max(heights)})"
-    z = {tile.z for tile in grid.values()}
-    if len(z) > 1:
-        told += f", each at its own Z from {min(z)} to {max(z)}"
-    if missing:
-        told += f", {missing} of {count + missing} missing and empty (0)"
-    return told
-
-
-def _told(found: Overlap, overlap: int, given: int | None, lines: str) -> list[str]:
-    """Return clauses on the overlap of rows, or of columns, and how it is known."""
-    pairs = f"{found.looked_at} pair{'s' * (found.looked_at != 1)} of neighbours"
-    told = []
-    if given is not None:
-        told.append(f"{lines} overlap by {given} px, as given")
-        if found.pixels is not None and abs(found.pixels - given) > _TOLERANCE:
-            told.append(f"but {found.counted} of {pairs} show an overlap of {found.pixels} px")
-    elif found.pixels is None:
-        told.append(
-            f"no overlap of {lines} was found in {pairs}: where there is one, give it with "
-            "--set reader.overlap=PX"
-        )
-    else:
-        told.append(f"{lines} overlap by {overlap} px, as {found.counted} of {pairs} show")
-    if found.astray:
-        told.append(
-            f"{found.astray} of them lie more than {_TOLERANCE} px from that place: such tiles "
-            "need registration first, for example with ASHLAR"
-        )
-    return told

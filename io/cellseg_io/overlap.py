@@ -81,16 +81,16 @@ def find_shift(first: NDArray[np.float32], second: NDArray[np.float32]) -> Shift
     Notes
     -----
     As Preibisch et al. 2009 (doi:10.1093/bioinformatics/btp184) do it: the highest peaks of the
-    phase correlation are candidates, and the one whose common pixels correlate best is taken.
-    Here each candidate first climbs to the best place around it. Correlations are those of
-    structures between 1 and 25 px, so that neither camera noise nor the border of the tissue
-    decides. Where another place fits nearly as well, such as along a straight edge, the pixels
-    do not say it.
+    phase correlation are candidates, and the one whose common pixels correlate best is taken;
+    here it then climbs to the best place around it. Correlations are those of structures between
+    1 and 25 px, so that neither camera noise nor the border of the tissue decides. The pixels do
+    not say it where another place fits nearly as well, such as along a straight edge, or where
+    all that agrees lies in one or two of 8 parts of the border.
 
-    The least correlation is a measured one. In a CODEX lymph node and in simulated tissue with
-    nuclei of 8 to 50 px, cut into tiles of 235 and 500 px with an overlap of at least 20 px, right
-    places had 0.70 or more where the noise of each tile was half the standard deviation of the
-    tissue; between tiles without any overlap nothing was above 0.55.
+    ``LEAST_CORRELATION`` is a measured one. In a CODEX lymph node and in simulated tissue with
+    nuclei of 8 to 50 px, cut into tiles of 235 and 500 px, right places had 0.8 or more where the
+    noise of each tile was half the standard deviation of the tissue. Of 485 pairs without any
+    overlap one, of nearly empty tiles, had more than 0.4.
 
     >>> rng = np.random.default_rng(0)
     >>> plane = rng.random((100, 150), np.float32)
@@ -119,8 +119,9 @@ def find_shift(first: NDArray[np.float32], second: NDArray[np.float32]) -> Shift
 
     candidates = _candidates(first, second, sideways)
     best = _climb(max(candidates, key=correlation), correlation)
-    rivals = [place for place in candidates if abs(place[0] - best[0]) > _COARSE // 2]
-    rivals += [(best[0] - _COARSE, best[1]), (best[0] + _COARSE, best[1])]
+    step = min(_COARSE, width // 3)
+    rivals = [place for place in candidates if abs(place[0] - best[0]) > step // 2]
+    rivals += [(best[0] - step, best[1]), (best[0] + step, best[1])]
     told_apart = max(map(correlation, rivals)) <= _RIVAL * correlation(best)
     if best[0] < LEAST_OVERLAP or not told_apart or _parts(*common(best)) < _LEAST_PARTS:
         return None
