@@ -95,6 +95,15 @@ def test_the_overlap_is_exact_under_camera_noise_for_rows_and_columns_apart(
     assert f"columns overlap by {right} px" in image.axes
 
 
+def test_the_overlap_is_exact_under_uneven_light(tmp_path: Path) -> None:
+    cut(tmp_path, tissue()[1:], 3, 4, OVERLAP, OVERLAP)
+    for path in tmp_path.glob("*.tif"):
+        plane = tifffile.imread(path).squeeze()
+        y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in plane.shape), indexing="ij")
+        write(path, (plane * (1 - 0.3 * (y**2 + x**2)) + 2000 * (x + 1)).astype(np.uint16))
+    assert mosaic(tmp_path).shape == (HEIGHT, WIDTH)
+
+
 def test_any_window_is_that_of_the_whole_in_another_process_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -286,11 +295,19 @@ def edge(shape: tuple[int, int], _: np.random.Generator) -> Any:
     return np.broadcast_to(np.where(np.arange(shape[0]) < 100, 90, 2000)[:, None], shape)
 
 
+def two_nuclei(shape: tuple[int, int], rng: np.random.Generator) -> Any:
+    y, x = np.ogrid[: shape[0], : shape[1]]
+    plane = np.full(shape, 100.0)
+    for column in (rng.integers(10, 50), shape[1] - rng.integers(10, 50)):
+        plane += 5000 * np.exp(-((np.hypot(y - shape[0] // 2, x - column) / 8) ** 2))
+    return plane
+
+
 def apart(shape: tuple[int, int], rng: np.random.Generator) -> Any:
     return simulate_tissue(shape, seed=int(rng.integers(1000)), channels=("DAPI",)).image.read(0)
 
 
-@pytest.mark.parametrize("content", [flat, dark, rows_of_the_camera, edge, apart])
+@pytest.mark.parametrize("content", [flat, dark, rows_of_the_camera, edge, two_nuclei, apart])
 @pytest.mark.parametrize("shape", [(240, 260), (64, 48), (9, 11), (1, 1)])
 def test_no_overlap_is_invented(tmp_path: Path, content: Any, shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
