@@ -248,7 +248,7 @@ def test_a_best_focus_at_its_own_z_in_each_tile_gives_one_image(tmp_path: Path) 
 
 def test_time_points_are_cycles_and_colours_stay_colours(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    whole = rng.integers(0, 200, (4, 60, 110, 3)).astype(np.uint8)
+    whole = rng.integers(0, 200, (4, 100, 110, 3)).astype(np.uint8)
     for name in ("cycles", "colour"):
         (tmp_path / name).mkdir()
     for col in (0, 1):
@@ -262,7 +262,7 @@ def test_time_points_are_cycles_and_colours_stay_colours(tmp_path: Path) -> None
     assert "4 cycles of 3 channels" in image.axes
     assert "columns overlap by 10 px" in image.axes
     np.testing.assert_array_equal(
-        np.asarray(image.pixels), np.moveaxis(whole, -1, 1).reshape(12, 60, 110)
+        np.asarray(image.pixels), np.moveaxis(whole, -1, 1).reshape(12, 100, 110)
     )
     image = mosaic(tmp_path / "colour")
     assert image.color
@@ -271,9 +271,9 @@ def test_time_points_are_cycles_and_colours_stay_colours(tmp_path: Path) -> None
 
 def test_rows_and_columns_may_differ_in_size(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    whole = rng.integers(0, 60000, (1, 100, 110)).astype(np.uint16)
-    for y, rows in ((1, slice(0, 60)), (2, slice(50, 100))):
-        for x, columns in ((1, slice(0, 70)), (2, slice(60, 110))):
+    whole = rng.integers(0, 60000, (1, 200, 170)).astype(np.uint16)
+    for y, rows in ((1, slice(0, 120)), (2, slice(110, 200))):
+        for x, columns in ((1, slice(0, 100)), (2, slice(90, 170))):
             write(tmp_path / f"reg001_X0{x}_Y0{y}.tif", whole[:, rows, columns])
     np.testing.assert_array_equal(np.asarray(mosaic(tmp_path).pixels), whole)
 

@@ -69,7 +69,7 @@ class TestCodexTile(ReaderTests):
 
 class TestCodexMosaic(ReaderTests):
     def make(self) -> CodexReader:
-        return CodexReader(assemble=True)
+        return CodexReader(assemble=True, overlap=11)
 
     def example(self, folder: Path):
         for col, columns in ((1, slice(0, 34)), (2, slice(23, 57))):
