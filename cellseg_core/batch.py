@@ -321,7 +321,7 @@ class _Run:
             )
             self._check_segmenter()
             with self.store.image_folder() as folder:
-                notes = [*job.notes, *result.warnings, *self._write(result, folder)]
+                notes = [*job.notes, *image.notes, *result.warnings, *self._write(result, folder)]
                 record = self.store.finish(
                     image.name,
                     key,

@@ -167,9 +167,10 @@ class RunConfig:
     layout: str = _option(
         "auto",
         "How to read a folder: 'images' (each file is an image), 'channels' (each file is a "
-        "channel of one image) or 'codex' (CODEX tiles). 'auto' finds out and says so.",
-        "auto|images|channels|codex",
-        validator=_one_of("auto", "images", "channels", "codex"),
+        "channel of one image), 'codex' (each CODEX tile is an image) or 'mosaic' (the CODEX tiles "
+        "of a region are put together). 'auto' takes one of the first three, and says so.",
+        "auto|images|channels|codex|mosaic",
+        validator=_one_of("auto", "images", "channels", "codex", "mosaic"),
     )
     pixel_size: float | None = _option(
         None,

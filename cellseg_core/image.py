@@ -97,6 +97,8 @@ class Image:
     files
         All files that the pixels come from; a change in one of them is noticed on resuming. Of an
         image at an address, documents that tell one state of it from another.
+    notes
+        What a user should look at before trusting the image; a run shows each as a warning.
 
     Raises
     ------
@@ -122,6 +124,7 @@ class Image:
     position: Position = attrs.field(factory=Position)
     color: bool = False
     files: tuple[Location, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         shape = tuple(int(n) for n in self.pixels.shape)

@@ -18,18 +18,19 @@ from cellseg_core.plugins import Plugins, Registered, load_plugins
 
 __all__ = ["Source", "find_sources", "read_image", "read_images"]
 
-_CODEX_TILE = re.compile(r"reg\d+_x\d+_y\d+(_z\d+)?(\.ome)?\.tiff?", re.IGNORECASE)
-_HOW = "--layout images|channels|codex changes that"
+_CODEX_TILE = re.compile(r"reg(\d+)_(x\d+_y\d+)(_z\d+)?(\.ome)?\.tiff?", re.IGNORECASE)
+_HOW = "--layout images|channels|codex|mosaic changes that"
 _CODEX_CYCLE = re.compile(r"cyc\d+_reg\d+", re.IGNORECASE)
 
 
 @attrs.frozen
 class Source:
-    """One path or address, and the reader that opens it."""
+    """A path or address, its reader, and the options of the reader that the layout sets."""
 
     path: Location
     reader: str
     note: str = ""
+    options: Mapping[str, Any] = attrs.field(factory=dict)
 
     def read(self, plugins: Plugins, options: Mapping[str, Any] | None = None) -> list[Image]:
         """Return the images at the path, lazily.
@@ -40,7 +41,7 @@ class Source:
             If it cannot be read, or the reader fails; the message has the path.
         """
         _check_exists(self.path)
-        reader = plugins.build("reader", self.reader, options)
+        reader = plugins.build("reader", self.reader, {**(options or {}), **self.options})
         try:
             images = list(reader.read(self.path))
         except CellsegError:
@@ -61,11 +62,12 @@ def find_sources(
 ) -> list[Source]:
     """Return what there is to read at ``path``: one source, or one for each image of a folder.
 
-    ``layout`` says what a folder is: ``images``, ``channels`` (one image), ``codex``, or ``auto``:
-    CODEX if its names say so; channels if a name in ``nuclear`` fits the stem of a TIFF in it or,
-    with no name given, up to half of them look like a nuclear stain; images otherwise. Folders
-    that a reader claims by a pattern of its own (``*.zarr/``), or by a file in them, are read by
-    it; at an address there is nothing else. Sources come sorted by name.
+    ``layout`` says what a folder is: ``images``, ``channels`` (one image), ``codex``, ``mosaic``
+    (the tiles of each CODEX region put together), or ``auto``: CODEX if its names say so; channels
+    if a name in ``nuclear`` fits the stem of a TIFF in it or, with no name given, up to half of
+    them look like a nuclear stain; images otherwise. Folders that a reader claims by a pattern of
+    its own (``*.zarr/``), or by a file in them, are read by it; at an address there is nothing
+    else. Sources come sorted by name.
 
     Raises
     ------
@@ -117,17 +119,8 @@ def _in_folder(folder: Path, plugins: Plugins, layout: str, nuclear: Sequence[st
         note = "as --layout says"
     if layout == "channels":
         return [Source(folder, "channels", f"{folder} is one image, a channel a file ({note})")]
-    if layout == "codex":
-        tiles = [e for e in entries if _CODEX_TILE.fullmatch(e.name)]
-        note = f"{folder} holds CODEX tiles ({note})"
-        others = [
-            entry.name
-            for entry in entries
-            if tiles and entry not in tiles and entry.is_file() and _reader_for(entry, plugins)
-        ]
-        if others:
-            note += f"; left out, since they are not: {', '.join(others[:10])}"
-        return [Source(tile, "codex", note) for tile in tiles] or [Source(folder, "codex", note)]
+    if layout in ("codex", "mosaic"):
+        return _codex(folder, entries, plugins, note, together=layout == "mosaic")
     note = f"{folder} is a folder of images ({note})"
     found = [
         Source(entry, reader.name, note)
@@ -159,6 +152,28 @@ def _reader_at(address: Address, plugins: Plugins) -> Registered:
             "format and give its path, or convert it to OME-Zarr, with bioformats2raw for example."
         )
     return reader
+
+
+def _codex(
+    folder: Path, entries: Sequence[Path], plugins: Plugins, note: str, *, together: bool
+) -> list[Source]:
+    """Return a source for each tile, or one for all of them; raw folders are one in any case."""
+    tiles = {e: name for e in entries if (name := _CODEX_TILE.fullmatch(e.name)) is not None}
+    note = f"{folder} holds CODEX tiles ({note})"
+    if together:
+        note += ", which are put together"
+    elif len({(name[1], name[2]) for name in tiles.values()}) > len({n[1] for n in tiles.values()}):
+        note += "; each tile is an image of its own, --layout mosaic puts them together"
+    others = [
+        entry.name
+        for entry in entries
+        if tiles and entry not in tiles and entry.is_file() and _reader_for(entry, plugins)
+    ]
+    if others:
+        note += f"; left out, since they are not: {', '.join(others[:10])}"
+    if together:
+        return [Source(folder, "codex", note, {"assemble": True})]
+    return [Source(tile, "codex", note) for tile in tiles] or [Source(folder, "codex", note)]
 
 
 def _readable(plugins: Plugins) -> str:

@@ -18,7 +18,7 @@ __all__ = ["command"]
 @click.option("--nuclear", metavar="NAME[,NAME]", default="", help="Channel that shows the nuclei.")
 @click.option(
     "--layout",
-    type=click.Choice(["auto", "images", "channels", "codex"]),
+    type=click.Choice(["auto", "images", "channels", "codex", "mosaic"]),
     default="auto",
     help="How to read a folder.",
 )

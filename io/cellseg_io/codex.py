@@ -12,6 +12,7 @@ import attrs
 from cellseg_core.errors import ConfigurationError, ImageError
 from cellseg_core.image import Image, Position
 from cellseg_io.axes import Projection, as_depth
+from cellseg_io.codex_mosaic import assemble
 from cellseg_io.codex_raw import find_planes, is_raw_folder, read_raw
 from cellseg_io.names import fit_names, names_beside, unique_names
 from cellseg_io.tiff import TiffReader
@@ -66,7 +67,9 @@ def is_codex_folder(path: Path) -> bool:
         return False
 
 
-def _as_overlap(value: object) -> int:
+def _as_overlap(value: object) -> int | None:
+    if value is None or value == "":
+        return None
     try:
         pixels = int(str(value))
     except ValueError:
@@ -74,6 +77,12 @@ def _as_overlap(value: object) -> int:
     if pixels < 0:
         raise ConfigurationError(f"the overlap of tiles is a number of px, 0 or more; got {value}")
     return pixels
+
+
+def _as_switch(value: object) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ConfigurationError(f"assemble is true or false; got {value!r}")
+    return str(value).lower() == "true"
 
 
 @attrs.frozen
@@ -84,7 +93,10 @@ class CodexReader:
     ----------
     overlap
         Overlap of neighbouring tiles in px, for their coordinates in the region. 0 for tiles that
-        the CODEX processor has already cropped.
+        the CODEX processor has already cropped. Default: 0 for tiles that are images of their
+        own; found from the pixels where they are put together.
+    assemble
+        Puts the tiles of a folder together, one image a region; ``--layout mosaic`` does it.
     z
         Plane of stacks: a number from 1 on, or "max". In a raw folder every Z is its own image
         unless a number is given.
@@ -96,14 +108,18 @@ class CodexReader:
 
     A tile's place in its region is the sum of the sizes, less the overlap, of the tiles before
     it in its row and its column, as they are on disk; a tile that is missing or damaged counts
-    with the size of the tile itself.
+    with the size of the tile itself. Tiles that are put together must be equally high in a row
+    and equally wide in a column, and an overlap is at most half of them.
     """
 
-    overlap: int = attrs.field(default=0, converter=_as_overlap)
+    overlap: int | None = attrs.field(default=None, converter=_as_overlap)
+    assemble: bool = attrs.field(default=False, converter=_as_switch)
     z: int | Projection | None = attrs.field(default=None, converter=as_depth)
 
     def read(self, path: Path) -> Sequence[Image]:
         """Return the tile, or all tiles of a folder by region, row, column and z.
+
+        Where tiles are put together: all regions of the folder, by region and z.
 
         Raises
         ------
@@ -128,15 +144,29 @@ class CodexReader:
                     f"{path} is not named like a CODEX tile, reg001_X01_Y01_Z01.tif. Planes of a "
                     "raw acquisition are read through the folder that holds the CycN_regR folders."
                 )
+            if self.assemble:
+                raise ImageError(
+                    f"{path} is one tile; those of a folder are put together. Read the folder "
+                    "with --layout mosaic."
+                )
             around = find_tiles(path.parent) if path.parent.is_dir() else []
             _check_once([other for other in around if _place(other) == _place(tile)])
             return [self._tile(tile, _Sizes(self, around))]
         tiles = find_tiles(path)
         if tiles:
             _check_once(tiles)
+            if self.assemble:
+                return assemble(path, tiles, self.open_tile, self.overlap)
             sizes = _Sizes(self, tiles)
             return [self._tile(tile, sizes) for tile in tiles]
         if find_planes(path):
+            if self.assemble:
+                raise ImageError(
+                    f"{path} is a raw CODEX folder: the names of its planes do not say where a "
+                    "tile lies, so that they cannot be put together. Read each tile as an image of "
+                    "its own (--layout codex), or give a folder of processed tiles, named "
+                    "reg001_X01_Y01_Z01.tif."
+                )
             return read_raw(path, self.z)
         above = " Give the folder above it." if is_raw_folder(path) else ""
         raise ImageError(
@@ -200,7 +230,7 @@ class _Sizes:
         numbers = [(row, col) for region, row, col in self.at if region == tile.region]
         first_row = min([1, *(row for row, _ in numbers)])
         first_col = min([1, *(col for _, col in numbers)])
-        overlap = self.reader.overlap
+        overlap = self.reader.overlap or 0
         y = sum(self.size(r, tile.col, tile)[0] - overlap for r in range(first_row, tile.row))
         x = sum(self.size(tile.row, c, tile)[1] - overlap for c in range(first_col, tile.col))
         return float(y), float(x)

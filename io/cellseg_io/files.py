@@ -38,7 +38,7 @@ def check_file(path: Path) -> None:
         if path.is_dir():
             raise ImageError(
                 f"{path} is a folder; this reader takes a file. Name one file in it, or say how "
-                "the folder is to be read (--layout images, channels or codex)."
+                "the folder is to be read (--layout images, channels, codex or mosaic)."
             )
         if not path.exists():
             others = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []

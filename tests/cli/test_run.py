@@ -380,7 +380,10 @@ def test_black_everywhere_is_an_error_that_asks_for_the_channel(cellseg, tmp_pat
         (("--tile", 0), "--tile is a whole number of 1 or more; got 0"),
         (("--tile", "big"), "'big' is not a valid integer"),
         (("--brightness", "bright"), "--brightness is a number over 0; got 'bright'"),
-        (("--layout", "tiles"), "--layout is one of auto, images, channels, codex; got 'tiles'"),
+        (
+            ("--layout", "tiles"),
+            "--layout is one of auto, images, channels, codex, mosaic; got 'tiles'",
+        ),
         (("--overlap", 3, "--tile", 20), "an overlap of 3 px is too small"),
         (("--config", "no-such.toml"), "no-such.toml cannot be read"),
         (("--nuclear-diamter", 3), "nuclear-diameter"),

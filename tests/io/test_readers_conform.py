@@ -67,6 +67,17 @@ class TestCodexTile(ReaderTests):
         return path, PIXELS
 
 
+class TestCodexMosaic(ReaderTests):
+    def make(self) -> CodexReader:
+        return CodexReader(assemble=True, overlap=11)
+
+    def example(self, folder: Path):
+        for col, columns in ((1, slice(0, 34)), (2, slice(23, 57))):
+            path = folder / f"reg001_X0{col}_Y01.tif"
+            tifffile.imwrite(path, PIXELS[:, :, columns], photometric="minisblack")
+        return folder, PIXELS
+
+
 class TestOurPlugins(PluginTests):
     distribution = "cellseg-core"
 
