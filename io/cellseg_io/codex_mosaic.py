@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.address import Location
 from cellseg_core.channels import NUCLEAR_STAIN
 from cellseg_core.errors import ImageError
 from cellseg_core.image import Image, Position
@@ -100,7 +101,7 @@ class _Header:
     shape: tuple[int, int]
     kind: str
     channels: tuple[str, ...]
-    files: tuple[Path, ...]
+    files: tuple[Location, ...]
 
     @classmethod
     def of(cls, image: Image) -> _Header:
