@@ -168,6 +168,10 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=10)
     options = parser.parse_args()
     results: dict[str, Any] = {}
+    # Compiled loops are made when they are first used, and kept.
+    small = tissue_of(1, options.diameter, options.channels)
+    for method in common.methods(options):
+        run(method, slide(options.out, small), small, 1, options.memory, options.out / "scaling")
     header = (
         f"{'':<12}{'MP':>6}{'workers':>8}{'cells':>10}{'s/MP':>9}{'all':>8}{'ratio':>7}"
         f"{'after':>9}{'GB':>8}{'seams: once, twice':>19}{'elsewhere':>10}"

@@ -127,14 +127,14 @@ def test_kills_at_random_moments_lose_nothing(
     out = tmp_path / "out"
     chance = np.random.default_rng(7)
     total = 15 * 17
-    for kill in range(6):
+    for kill in range(20):
         process = start(image, out)
-        wanted = tiles(out) + int(chance.integers(1, total // 5))
+        wanted = min(total, tiles(out) + int(chance.integers(1, total // 8)))
         wait_for(lambda: tiles(out) >= wanted and len(workers_of(process)) > 0, process)  # noqa: B023
         at_work = workers_of(process)
         if kill % 2 and at_work:
             at_work[int(chance.integers(len(at_work)))].kill()
-            time.sleep(chance.random())
+        time.sleep(chance.random())
         process.kill()
         process.communicate()
         psutil.wait_procs(at_work, timeout=PATIENCE)
