@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellseg_core.errors import ImageError
 from cellseg_core.label_image import LazyLabels, bands_of, check_labels, read_labels
+from cellseg_core.overlapped import overlapped
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -73,7 +75,7 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
     labels
         Integers (Y, X): 0 is background; the cells are 1..N, N being the largest value. A value
         that does not occur is a cell without contacts. It may be lazy: it is read once, in bands
-        of rows. Memory is that of one band and of the result, for an image of any size.
+        of rows. Memory is that of some bands and of the result, for an image of any size.
 
     Raises
     ------
@@ -90,36 +92,50 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
     from cellseg_core.contacts_kernels import count_band, empty_table
 
     checked = check_labels(labels)
-    height, width = (int(length) for length in checked.shape)
-    keys, counts = empty_table()
-    used, top = 0, 0
-    cells = np.zeros((1, 2), np.int64)
-    held, known = np.zeros((0, width), np.int32), 0
-    for rows in bands_of(checked):
-        # A row is counted with those above and below it, so the last waits for the next band.
-        band = np.concatenate([held, read_labels(checked, rows)])
-        highest = int(band.max())
-        if band.dtype != np.int32 or highest > max(height * width, _MANY):
-            _refuse(checked, rows)
-        top = max(top, highest)
-        if top >= len(cells):
-            # With room to spare, ids that rise from band to band seldom need a new array.
-            cells = np.concatenate([cells, np.zeros((2 * top - len(cells) + 1, 2), np.int64)])
-        end = len(band) - (rows.stop < height)
-        keys, counts, used = count_band(band, known, end, keys, counts, used, cells)
-        above = max(end - 1, 0)
-        held, known = band[above:], end - above
-    found = np.flatnonzero(keys >= 0)
-    found = found[np.argsort(keys[found])]
-    pairs = keys[found]
-    areas, borders = np.ascontiguousarray(cells[1 : top + 1].T)
+
+    def count(of: tuple[NDArray[np.int32], int, int]) -> _Counted:
+        band, start, stop = of
+        # Of ids that do not occur, no memory is touched.
+        cells = np.zeros((int(band.max(initial=0)) + 1, 2), np.int64)
+        keys, counts, _ = count_band(band, start, stop, *empty_table(), 0, cells)
+        lowest = int(band.min(initial=len(cells), where=band > 0))
+        used = keys >= 0
+        return keys[used], counts[used], lowest, cells[lowest:].copy()
+
+    found = list(overlapped(count, _bands(checked)))
+    cells = np.zeros((max([0, *(lowest + len(of) for _, _, lowest, of in found)]), 2), np.int64)
+    for _, _, lowest, of in found:
+        cells[lowest : lowest + len(of)] += of
+    none = np.empty(0, np.int64)
+    pairs, place = np.unique(np.concatenate([none, *(k for k, *_ in found)]), return_inverse=True)
+    lengths = np.zeros(pairs.size, np.int64)
+    np.add.at(lengths, place, np.concatenate([none, *(counts for _, counts, *_ in found)]))
+    areas, borders = np.ascontiguousarray(cells[1:].T)
     return Contacts(
         first=(pairs >> 32).astype(np.int32),
         second=(pairs & 0xFFFFFFFF).astype(np.int32),
-        lengths=counts[found],
+        lengths=lengths,
         borders=borders,
         areas=areas,
     )
+
+
+_Counted = tuple[NDArray[np.int64], NDArray[np.int64], int, NDArray[np.int64]]
+
+
+def _bands(labels: LazyLabels) -> Iterator[tuple[NDArray[np.int32], int, int]]:
+    """Give bands of rows, and which of these are to be counted: each row with those beside it."""
+    height, width = (int(length) for length in labels.shape)
+    held, known = np.zeros((0, width), np.int32), 0
+    for rows in bands_of(labels):
+        # The last row waits for the next band, so that none is read twice.
+        band = np.concatenate([held, read_labels(labels, rows)])
+        if band.dtype != np.int32 or int(band.max()) > max(height * width, _MANY):
+            _refuse(labels, rows)
+        stop = len(band) - (rows.stop < height)
+        yield band, known, stop
+        above = max(stop - 1, 0)
+        held, known = band[above:], stop - above
 
 
 def _refuse(labels: LazyLabels, rows: slice) -> None:

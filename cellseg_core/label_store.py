@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
@@ -55,12 +54,8 @@ def make_labels(
     if file is None:
         whole = make(Box(0, shape[0], 0, shape[1]))
         return whole, find_regions(whole)
-    labels = LabelFile(file, shape)
-    try:
-        with file.open("wb") as stream:
-            stream.truncate(math.prod(shape) * labels.dtype.itemsize)
-    except OSError as error:
-        raise output_error(file, error) from error
+    labels = LabelFile(file, shape, WINDOW)
+    labels.create()
 
     def made(box: Box) -> PartialRegions:
         window = make(box)
@@ -72,40 +67,96 @@ def make_labels(
 
 @attrs.frozen(eq=False)
 class LabelFile:
-    """A label image (Y, X) in a file of plain int32, of which windows are read.
+    """A label image (Y, X) in a file of plain int32, window after window; any part can be read.
 
-    No format that compresses: labels are read over and over in windows of all shapes, and to
-    decode them takes longer than all that is done with them.
+    No format that compresses: labels are read over and over in parts of all shapes, and to decode
+    them takes longer than all that is done with them.
+
+    Attributes
+    ----------
+    path
+        The file.
+    shape
+        (Y, X).
+    edge
+        Px of a window; those at the lower and right edge have as many in the file.
     """
 
     path: Path
     shape: tuple[int, int]
+    edge: int
     dtype = np.dtype(np.int32)
 
-    def __getitem__(self, key: Any) -> Labels:
-        """Return a new array with the labels of a window."""
-        if not math.prod(self.shape):
-            return np.zeros(self.shape, np.int32)[key]  # type: ignore[no-any-return]
-        # Mapped for this one window: what stays mapped counts as memory in use.
-        window: Labels = np.array(np.memmap(self.path, self.dtype, "r", 0, self.shape)[key])
-        return window
-
-    def write(self, box: Box, labels: Labels) -> None:
-        """Write the labels of a window.
+    def create(self) -> None:
+        """Make the file, in whose place it comes, without any label.
 
         Raises
         ------
         OutputError
             If that is not possible.
         """
-        rows = np.ascontiguousarray(labels, self.dtype)
+        try:
+            with self.path.open("wb") as stream:
+                stream.truncate(math.prod(self._windows) * self.dtype.itemsize)
+        except OSError as error:
+            raise output_error(self.path, error) from error
+
+    def write(self, box: Box, labels: Labels) -> None:
+        """Write the labels of one window of :func:`windows_of`.
+
+        Raises
+        ------
+        OutputError
+            If that is not possible.
+        """
+        window = np.zeros((self.edge, self.edge), self.dtype)
+        window[: box.shape[0], : box.shape[1]] = labels
+        number = box.y0 // self.edge * self._windows[1] + box.x0 // self.edge
         try:
             # Not by mapping it: a full disk would then end the process without a word.
             with self.path.open("r+b", buffering=0) as stream:
-                for y, row in enumerate(rows, start=box.y0):
-                    stream.seek((y * self.shape[1] + box.x0) * self.dtype.itemsize)
-                    left = memoryview(row).cast("B")
-                    while left:
-                        left = left[stream.write(left) :]
+                stream.seek(number * window.nbytes)
+                left = window.data.cast("B")
+                while left:
+                    left = left[stream.write(left) :]
         except OSError as error:
             raise output_error(self.path, error) from error
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Labels:
+        """Return a new array with the labels of some rows and columns, of steps of 1 px or more."""
+        rows, columns = (
+            range(*part.indices(length)) for part, length in zip(key, self.shape, strict=True)
+        )
+        if min(rows.step, columns.step) < 1:
+            raise IndexError("labels are read with steps of 1 px or more")
+        out = np.empty((len(rows), len(columns)), self.dtype)
+        if out.size:
+            # Mapped for this one part: what stays mapped counts as memory in use.
+            windows = np.memmap(self.path, self.dtype, "r", 0, self._windows)
+            for down, to_rows, of_rows in _pieces(rows, self.edge):
+                for across, to_columns, of_columns in _pieces(columns, self.edge):
+                    out[to_rows, to_columns] = windows[down, across, of_rows, of_columns]
+        return out
+
+    @property
+    def _windows(self) -> tuple[int, int, int, int]:
+        """Return how many windows lie below and beside each other, and their size."""
+        down, across = (-(-length // self.edge) for length in self.shape)
+        return down, across, self.edge, self.edge
+
+
+def _pieces(places: range, edge: int) -> Iterator[tuple[int, slice, slice]]:
+    """Give the windows that some places lie in: which of the places these are, and where in it.
+
+    >>> list(_pieces(range(4, 12, 3), 10))
+    [(0, slice(0, 2, None), slice(4, 8, 3)), (1, slice(2, 3, None), slice(0, 1, 3))]
+    """
+    for window in range(places[0] // edge, places[-1] // edge + 1):
+        begin = window * edge
+        first, last = (
+            min(max(-((places.start - end) // places.step), 0), len(places))
+            for end in (begin, begin + edge)
+        )
+        if first < last:
+            inside = slice(places[first] - begin, places[last - 1] - begin + 1, places.step)
+            yield window, slice(first, last), inside
