@@ -35,7 +35,7 @@ from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import Segmenter, Writer
 from cellseg_core.provenance import deciding_packages, environment, facts_of
-from cellseg_core.reading import find_sources
+from cellseg_core.reading import find_sources, read_all
 from cellseg_core.reporting import Outcome, Reporter, RunLog, Silent, Summary
 from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
 from cellseg_core.workers import Workers, open_workers
@@ -232,7 +232,7 @@ class _Run:
         self, path: Location, channels: Iterable[str], factor: float
     ) -> Brightness:
         sources = find_sources(path, self.plugins, self.config.layout, self.config.nuclear)
-        images = [i for s in sources for i in read_source(s, self.config, self.plugins)]
+        images = read_all(sources, lambda one: read_source(one, self.config, self.plugins))
         if len(images) != 1:
             raise ImageError(f"--reference takes one image; {path} holds {len(images)}.")
         numbers = {name: images[0].index(name) for name in channels}

@@ -75,7 +75,7 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
     labels
         Integers (Y, X): 0 is background; the cells are 1..N, N being the largest value. A value
         that does not occur is a cell without contacts. It may be lazy: it is read once, in bands
-        of rows. Memory is that of some bands and of the result, for an image of any size.
+        of rows. Memory is that of some bands and of the result.
 
     Raises
     ------
@@ -89,23 +89,24 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
     >>> contacts.borders.tolist(), contacts.areas.tolist()
     ([2, 2, 1], [2, 2, 1])
     """
-    from cellseg_core.contacts_kernels import count_band, empty_table
+    from cellseg_core.contacts_kernels import count_band
 
     checked = check_labels(labels)
 
     def count(of: tuple[NDArray[np.int32], int, int]) -> _Counted:
         band, start, stop = of
-        # Of ids that do not occur, no memory is touched.
         cells = np.zeros((int(band.max(initial=0)) + 1, 2), np.int64)
-        keys, counts, _ = count_band(band, start, stop, *empty_table(), 0, cells)
+        keys, counts = count_band(band, start, stop, cells)
+        # Ids that follow each other from band to band touch a small part of the table.
         lowest = int(band.min(initial=len(cells), where=band > 0))
-        used = keys >= 0
-        return keys[used], counts[used], lowest, cells[lowest:].copy()
+        ids = lowest + np.flatnonzero(cells[lowest:, 0])
+        return keys, counts, ids, cells[ids]
 
     found = list(overlapped(count, _bands(checked)))
-    cells = np.zeros((max([0, *(lowest + len(of) for _, _, lowest, of in found)]), 2), np.int64)
-    for _, _, lowest, of in found:
-        cells[lowest : lowest + len(of)] += of
+    top = max((int(ids.max(initial=0)) for _, _, ids, _ in found), default=0)
+    cells = np.zeros((top + 1, 2), np.int64)
+    for _, _, ids, of in found:
+        cells[ids] += of
     none = np.empty(0, np.int64)
     pairs, place = np.unique(np.concatenate([none, *(k for k, *_ in found)]), return_inverse=True)
     lengths = np.zeros(pairs.size, np.int64)
@@ -120,7 +121,7 @@ def count_contacts(labels: LazyLabels | NDArray[np.integer[Any]]) -> Contacts:
     )
 
 
-_Counted = tuple[NDArray[np.int64], NDArray[np.int64], int, NDArray[np.int64]]
+_Counted = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 def _bands(labels: LazyLabels) -> Iterator[tuple[NDArray[np.int32], int, int]]:

@@ -7,15 +7,10 @@ from numpy.typing import NDArray
 
 from cellseg_core.compiled import kernel
 
-__all__ = ["count_band", "empty_table"]
+__all__ = ["count_band"]
 
 _EMPTY = -1
 _FIRST_SIZE = 1 << 12
-
-
-def empty_table() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the keys and counts of a hash table that holds nothing yet."""
-    return np.full(_FIRST_SIZE, _EMPTY, np.int64), np.zeros(_FIRST_SIZE, np.int64)
 
 
 @kernel
@@ -34,19 +29,13 @@ def _slot(keys: NDArray[np.int64], key: np.int64) -> np.int64:
 
 @kernel
 def count_band(
-    labels: NDArray[np.int32],
-    start: int,
-    stop: int,
-    keys: NDArray[np.int64],
-    counts: NDArray[np.int64],
-    used: int,
-    cells: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Count the pixels of the rows ``start`` to ``stop`` and return the table of pairs.
+    labels: NDArray[np.int32], start: int, stop: int, cells: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the pixels of the rows ``start`` to ``stop``; return pairs that touch and how much.
 
     Each row is compared with the row above and below it where there is one. A pair of touching
     ids has the key ``smaller << 32 | larger``, and is counted where its left or upper pixel lies
-    in these rows. The table grows before it is half full.
+    in these rows. Keys come in any order, each once.
 
     Parameters
     ----------
@@ -54,12 +43,13 @@ def count_band(
         (Y, X) int32, ids below ``len(cells)``.
     start, stop
         The rows to count.
-    keys, counts, used
-        The hash table of the pairs and how many it holds.
     cells
         (ids, 2) int64, changed in place: pixels and border pixels.
     """
     height, width = labels.shape
+    # A hash table, which grows before it is half full.
+    keys, counts = np.full(_FIRST_SIZE, _EMPTY, np.int64), np.zeros(_FIRST_SIZE, np.int64)
+    used = 0
     for y in range(start, stop):
         if 2 * (used + 2 * width) > keys.size:
             size = keys.size
@@ -97,4 +87,5 @@ def count_band(
                         keys[place] = key
                         used += 1
                     counts[place] += 1
-    return keys, counts, used
+    there = keys != _EMPTY
+    return keys[there], counts[there]

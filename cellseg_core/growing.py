@@ -99,6 +99,10 @@ def _grown(expander: Expander, nuclei: Labels, name: str) -> Labels:
         raise SegmentationError(
             f"{name}: {type(expander).__name__} failed ({type(error).__name__}: {error})."
         ) from error
+    if cells.min(initial=0) < 0:
+        raise SegmentationError(
+            f"{name}: {type(expander).__name__} broke a rule: it gave negative labels."
+        )
     if cells.shape != nuclei.shape or not np.array_equal(cells[nuclei > 0], nuclei[nuclei > 0]):
         raise SegmentationError(
             f"{name}: {type(expander).__name__} broke a rule: cells must keep the size of the "

@@ -11,20 +11,20 @@ from cellseg_core.address import Address, Location
 from cellseg_core.channels import read_channel_names
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import (
+    CellsegError,
     ChannelError,
     ConfigurationError,
     ImageError,
     MissingPackageError,
-    PartOfImageError,
 )
 from cellseg_core.image import Image
 from cellseg_core.naming import unique_names
 from cellseg_core.plugins import Plugins
-from cellseg_core.reading import Source, find_sources
+from cellseg_core.reading import Source, find_sources, read_each
 from cellseg_core.reporting import RunLog
 from cellseg_core.store import Store
 
-__all__ = ["Job", "check_inputs", "files_of", "is_read", "open_inputs", "read_source"]
+__all__ = ["Job", "check_inputs", "files_of", "open_inputs", "read_source"]
 
 
 @attrs.frozen(eq=False)
@@ -65,14 +65,13 @@ def open_inputs(
     """
     jobs: list[Job] = []
     sources = _sources(inputs, config, plugins, store, log)
-    for source in sources:
-        try:
-            jobs += [Job(image, source) for image in read_source(source, config, plugins)]
-        except PartOfImageError as error:
-            if not is_read(error.whole, sources):
-                log.fail(str(source.path), source.path, error)
-        except (ImageError, ChannelError, MissingPackageError) as error:
-            log.fail(str(source.path), source.path, error)
+    for source, found in read_each(sources, lambda one: read_source(one, config, plugins)):
+        if isinstance(found, (ImageError, ChannelError, MissingPackageError)):
+            log.fail(str(source.path), source.path, found)
+        elif isinstance(found, CellsegError):
+            raise found
+        else:
+            jobs += [Job(image, source) for image in found]
     jobs = _without_parts(jobs, log)
     names = unique_names(
         [job.image.name for job in jobs], [str(job.source.path.resolve()) for job in jobs]
@@ -84,11 +83,6 @@ def open_inputs(
         named.append(attrs.evolve(job, image=attrs.evolve(job.image, name=name), notes=notes))
     _spare_inputs(named, store)
     return sorted(named, key=lambda job: job.image.name)
-
-
-def is_read(path: Path, sources: Sequence[Source]) -> bool:
-    """Tell whether a file is among what is read."""
-    return path.resolve() in [source.path.resolve() for source in sources]
 
 
 def read_source(source: Source, config: RunConfig, plugins: Plugins) -> list[Image]:

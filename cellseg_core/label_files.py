@@ -14,7 +14,7 @@ from cellseg_core.errors import ImageError, nearest
 from cellseg_core.image import Image
 from cellseg_core.label_image import LazyLabels, check_labels
 from cellseg_core.plugins import Plugins, load_plugins
-from cellseg_core.reading import find_sources
+from cellseg_core.reading import find_sources, read_all
 from cellseg_core.training_split import listed, stem
 
 __all__ = [
@@ -222,7 +222,7 @@ def _load_image(path: Path, plugins: Plugins | None) -> Any:
         )
     plugins = plugins or load_plugins()
     sources = find_sources(path, plugins, "images")
-    images = [image for source in sources for image in source.read(plugins)]
+    images = read_all(sources, lambda source: source.read(plugins))
     if len(images) > 1 or len(images[0].channels) > 1:
         channels = images[0].channels
         what = (

@@ -20,7 +20,7 @@ class LazyLabels(Protocol):
     """Anything that looks like an integer array (Y, X) and gives numpy arrays for windows.
 
     numpy, ``numpy.memmap``, zarr, h5py and dask arrays qualify. 0 is background, every other
-    value is the id of one object.
+    value is the id of one object. They are only ever indexed as ``labels[y0:y1, x0:x1]``.
     """
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
@@ -79,7 +80,7 @@ class LabelFile:
     shape
         (Y, X).
     edge
-        Px of a window; those at the lower and right edge have as many in the file.
+        Most px of a window; those at the right edge have as many in the file.
     """
 
     path: Path
@@ -109,40 +110,44 @@ class LabelFile:
         OutputError
             If that is not possible.
         """
-        window = np.zeros((self.edge, self.edge), self.dtype)
-        window[: box.shape[0], : box.shape[1]] = labels
-        number = box.y0 // self.edge * self._windows[1] + box.x0 // self.edge
+        _, across, height, width = self._windows
+        # Rows below the image are left out, and take no place on most disks.
+        window = np.zeros((box.shape[0], width), self.dtype)
+        window[:, : box.shape[1]] = labels
+        number = box.y0 // height * across + box.x0 // width
         try:
             # Not by mapping it: a full disk would then end the process without a word.
             with self.path.open("r+b", buffering=0) as stream:
-                stream.seek(number * window.nbytes)
+                stream.seek(number * height * width * self.dtype.itemsize)
                 left = window.data.cast("B")
                 while left:
                     left = left[stream.write(left) :]
         except OSError as error:
             raise output_error(self.path, error) from error
 
-    def __getitem__(self, key: tuple[slice, slice]) -> Labels:
+    def __getitem__(self, key: Any) -> Labels:
         """Return a new array with the labels of some rows and columns, of steps of 1 px or more."""
+        if not (isinstance(key, tuple) and [type(part) for part in key] == [slice, slice]):
+            raise IndexError(f"large label images are read by slices, labels[y0:y1, x0:x1]: {key}")
         rows, columns = (
             range(*part.indices(length)) for part, length in zip(key, self.shape, strict=True)
         )
         if min(rows.step, columns.step) < 1:
-            raise IndexError("labels are read with steps of 1 px or more")
+            raise IndexError(f"large label images are read in steps of 1 px or more: {key}")
         out = np.empty((len(rows), len(columns)), self.dtype)
         if out.size:
             # Mapped for this one part: what stays mapped counts as memory in use.
             windows = np.memmap(self.path, self.dtype, "r", 0, self._windows)
-            for down, to_rows, of_rows in _pieces(rows, self.edge):
-                for across, to_columns, of_columns in _pieces(columns, self.edge):
+            for down, to_rows, of_rows in _pieces(rows, windows.shape[2]):
+                for across, to_columns, of_columns in _pieces(columns, windows.shape[3]):
                     out[to_rows, to_columns] = windows[down, across, of_rows, of_columns]
         return out
 
     @property
     def _windows(self) -> tuple[int, int, int, int]:
         """Return how many windows lie below and beside each other, and their size."""
-        down, across = (-(-length // self.edge) for length in self.shape)
-        return down, across, self.edge, self.edge
+        height, width = (min(self.edge, max(length, 1)) for length in self.shape)
+        return -(-self.shape[0] // height), -(-self.shape[1] // width), height, width
 
 
 def _pieces(places: range, edge: int) -> Iterator[tuple[int, slice, slice]]:

@@ -57,7 +57,8 @@ def measure(
         An :class:`~cellseg_core.image.Image`, or an array (C, Y, X) or (Y, X). It may be lazy.
     labels
         Integers (Y, X): 0 is background, each other value one cell. Gaps and large ids are fine: a
-        row of the table for each value that occurs. It may be lazy; it is read twice.
+        row of the table for each value that occurs. It may be lazy; it is read twice, or once where
+        regions are given.
     nuclei
         The label image before expansion, with the same ids, for what is measured of nuclei and
         rings (:data:`~cellseg_core.features.COMPARTMENTS`). A cell without one has NaN there.
@@ -121,6 +122,11 @@ def measure(
     def find_pixels(of: tuple[Window, Mapping[str, Any]]) -> tuple[Window, dict[str, Runs]]:
         window, labels_of_parts = of
         parts = runs_in(window, labels_of_parts, where, image.name)
+        if not np.array_equal(parts["cell"].areas, where.areas[window.cells]):
+            raise ImageError(
+                f"{image.name}: regions are not those of this label image. Leave them out, or "
+                "give find_regions(labels)."
+            )
         _measure_morphology(found, window, parts)
         return window, parts
 

@@ -16,10 +16,10 @@ Result = TypeVar("Result")
 def overlapped(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield ``function(item)`` for each item, in their order, computed in threads.
 
-    The items are made in the calling thread, so that files are read by one thread; no more of
-    them wait than there are threads. These are as many as numba is set to use: all cores, the
-    environment variable ``NUMBA_NUM_THREADS``, or ``numba.set_num_threads`` in the calling thread.
-    It pays where the function spends its time outside the interpreter's lock.
+    The items are made in the calling thread, so that what makes them may read a file in order; no
+    more of them wait than there are threads. These are as many as numba is set to use: all cores,
+    the environment variable ``NUMBA_NUM_THREADS``, or ``numba.set_num_threads`` in the calling
+    thread. It pays where the function spends its time outside the interpreter's lock.
 
     >>> list(overlapped(abs, [-3, 2, -1]))
     [3, 2, 1]

@@ -393,7 +393,7 @@ class Pipeline:
             self.segmenter,
             self.expander,
             self.compensator,
-            grow if length.unit == "um" else length.value,
+            grow if length.unit == "um" and length.value else length.value,
             options=self.options,
             plugins=self.plugins or load_plugins(),
         )

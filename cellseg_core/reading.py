@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,17 @@ import attrs
 
 from cellseg_core.address import Address, Location, as_location
 from cellseg_core.channels import NUCLEAR_STAIN, find_channel
-from cellseg_core.errors import CellsegError, ChannelError, ComponentError, ImageError
+from cellseg_core.errors import (
+    CellsegError,
+    ChannelError,
+    ComponentError,
+    ImageError,
+    PartOfImageError,
+)
 from cellseg_core.image import Image
 from cellseg_core.plugins import Plugins, Registered, load_plugins
 
-__all__ = ["Source", "find_sources", "read_image", "read_images"]
+__all__ = ["Source", "find_sources", "read_all", "read_each", "read_image", "read_images"]
 
 _CODEX_TILE = re.compile(r"reg(\d+)_(x\d+_y\d+)(_z\d+)?(\.ome)?\.tiff?", re.IGNORECASE)
 _HOW = "--layout images|channels|codex|mosaic changes that"
@@ -47,14 +54,43 @@ class Source:
         except CellsegError:
             raise
         except Exception as error:
+            said = Address.hide(error) if isinstance(self.path, Address) else error
             raise ImageError(
                 f"{self.path} cannot be read by the reader {self.reader!r} "
-                f"({type(error).__name__}: {Address.hide(error)}). The file may be damaged, or "
+                f"({type(error).__name__}: {said}). The file may be damaged, or "
                 "not what its name says."
             ) from error
         if not images:
             raise ImageError(f"{self.path} holds no image.")
         return images
+
+
+def read_each(
+    sources: Sequence[Source], read: Callable[[Source], list[Image]]
+) -> Iterator[tuple[Source, list[Image] | CellsegError]]:
+    """Give what ``read`` returns for each source, or the error that it raised.
+
+    Files that hold a part of an image are left out where the file that describes it is read too.
+    """
+    places = {source.path.resolve() for source in sources}
+    for source in sources:
+        try:
+            yield source, read(source)
+        except PartOfImageError as error:
+            if error.whole.resolve() not in places:
+                yield source, error
+        except CellsegError as error:
+            yield source, error
+
+
+def read_all(sources: Sequence[Source], read: Callable[[Source], list[Image]]) -> list[Image]:
+    """Return all images of :func:`read_each`; an error is raised."""
+    images: list[Image] = []
+    for _, found in read_each(sources, read):
+        if isinstance(found, CellsegError):
+            raise found
+        images += found
+    return images
 
 
 def find_sources(
@@ -217,8 +253,17 @@ def _reader_for(path: Path, plugins: Plugins) -> Registered | None:
         return _by_name(path.name, readers, path)
     found = _by_name(f"{path.name}/", readers, path)
     if found is None or "*/" in found.component.patterns:
-        return _by_content(lambda name: (path / name).is_file(), readers, path) or found
+        holds = partial(_is_file_in, path)
+        return _by_content(holds, readers, path) or found
     return found
+
+
+def _is_file_in(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).is_file()
+    except OSError:
+        # Who lists a folder that may not be looked into tells it.
+        return False
 
 
 def _by_name(name: str, readers: Iterable[Registered], where: Location) -> Registered | None:
@@ -272,7 +317,7 @@ def read_images(
     """
     plugins = plugins or load_plugins()
     sources = find_sources(as_location(path), plugins, layout, nuclear)
-    return [image for source in sources for image in source.read(plugins, options)]
+    return read_all(sources, lambda source: source.read(plugins, options))
 
 
 def read_image(path: str | Location, *, plugins: Plugins | None = None, **options: Any) -> Image:

@@ -142,9 +142,9 @@ def find_regions(labels: LazyLabels, name: str = "") -> Regions:
     ImageError
         If a value is negative or over 2**63 - 1; ``name`` is the image's, for the message.
     """
-    height, width = (int(length) for length in labels.shape)
+    width = int(labels.shape[1])
     bands = (
-        (Box(rows.start, min(rows.stop, height), 0, width), _read(labels, rows, slice(None)))
+        (Box(rows.start, rows.stop, 0, width), _read(labels, rows, slice(None)))
         for rows in bands_of(labels)
     )
     return united(overlapped(lambda band: regions_in(band[1], band[0], width, name), bands))

@@ -249,6 +249,7 @@ def _overlapping_pairs(
         one, other = (tiles[number] for number in pair)
         shared = one.tile.window.intersection(other.tile.window)
         assert shared is not None
+        # Neither is the truth; what is wanted is which objects share pixels, and how many.
         mine = one.labels[shared.within(one.tile.window)]
         both = Overlap.of(mine, other.labels[shared.within(other.tile.window)])
         first, second = both.true_index, both.pred_index

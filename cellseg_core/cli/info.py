@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 
 from cellseg_core.address import Location, as_location
+
+if TYPE_CHECKING:
+    from cellseg_core.image import Image
+    from cellseg_core.reading import Source
 
 __all__ = ["command"]
 
@@ -42,10 +46,9 @@ def command(
     """
     from cellseg_core.channels import read_channel_names
     from cellseg_core.config import RunConfig, parse_setting
-    from cellseg_core.errors import CellsegError, PartOfImageError
-    from cellseg_core.inputs import is_read
+    from cellseg_core.errors import CellsegError
     from cellseg_core.plugins import load_plugins
-    from cellseg_core.reading import find_sources
+    from cellseg_core.reading import find_sources, read_each
 
     config = RunConfig(
         nuclear=tuple(nuclear.split(",")), layout=layout, set=dict(map(parse_setting, settings))
@@ -54,26 +57,31 @@ def command(
     config.check_options(plugins)
     names = read_channel_names(channels) if channels else None
     failed = 0
+    sources: list[Source] = []
     for path in inputs:
         try:
-            sources = find_sources(path, plugins, config.layout, config.nuclear)
+            sources += find_sources(path, plugins, config.layout, config.nuclear)
         except CellsegError as error:
             failed += _fail(path, error)
+
+    def read(source: Source) -> list[Image]:
+        return source.read(plugins, config.options("reader", source.reader, plugins))
+
+    told: set[str] = set()
+    for source, found in read_each(sources, read):
+        if source.note and source.note not in told:
+            told.add(source.note)
+            click.echo(source.note)
+        if isinstance(found, CellsegError):
+            failed += _fail(source.path, found)
             continue
-        for note in dict.fromkeys(source.note for source in sources if source.note):
-            click.echo(note)
-        for source in sources:
+        for image in found:
             try:
-                options = config.options("reader", source.reader, plugins)
-                for image in source.read(plugins, options):
-                    if names is not None:
-                        image = attrs.evolve(image, channels=names, color=False)
-                    if pixel_size is not None:
-                        image = attrs.evolve(image, pixel_size=pixel_size)
-                    _show(image, source.reader, config.nuclear)
-            except PartOfImageError as error:
-                if not is_read(error.whole, sources):
-                    failed += _fail(source.path, error)
+                if names is not None:
+                    image = attrs.evolve(image, channels=names, color=False)
+                if pixel_size is not None:
+                    image = attrs.evolve(image, pixel_size=pixel_size)
+                _show(image, source.reader, config.nuclear)
             except CellsegError as error:
                 failed += _fail(source.path, error)
     return 1 if failed else 0
@@ -84,7 +92,7 @@ def _fail(path: Location, error: Exception) -> int:
     return 1
 
 
-def _show(image: Any, reader: str, nuclear: tuple[str, ...]) -> None:
+def _show(image: Image, reader: str, nuclear: tuple[str, ...]) -> None:
     from cellseg_core.cli.run import counted
     from cellseg_core.errors import ChannelError
     from cellseg_core.scaled import guess_diameter, view

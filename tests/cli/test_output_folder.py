@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import tifffile
 
-from cellseg_core import Image, label_store, pipeline, segmenting
+from cellseg_core import Image, label_store, pipeline, read_images, segmenting
 from cellseg_core.errors import OutputError
 from cellseg_core.label_files import read_label_file
 from cellseg_core.store import Store, fingerprint
@@ -365,4 +365,7 @@ def test_the_parts_of_a_set_in_a_folder_are_read_with_the_file_that_describes_it
     )
     assert result.status == 0, result.err
     assert "1 of 1 image" in result.err + result.out
+    result = cellseg("info", *sorted(folder.iterdir()), "--set", "reader.z=1")
+    assert (result.status, result.err) == (0, "")
+    assert [image.name for image in read_images(folder, z=1)] == ["multifile"]
     assert "Z1.ome.tiff is one part" in cellseg("info", folder / "multifile-Z1.ome.tiff").err

@@ -46,9 +46,12 @@ def test_where_objects_are_is_known_once_it_is_made(on_disk) -> None:
         assert np.array_equal(getattr(regions, column), getattr(expected, column))
 
 
-def test_rows_from_last_to_first_are_refused(on_disk) -> None:
-    with pytest.raises(IndexError, match="1 px or more"):
-        on_disk[0][::-1, :]
+@pytest.mark.parametrize(
+    "key", [slice(3), (5, 7), ..., (slice(2), 3), (slice(None, None, -1), slice(None))]
+)
+def test_what_else_arrays_take_is_refused(on_disk, key) -> None:
+    with pytest.raises(IndexError, match="large label images are read"):
+        on_disk[0][key]
 
 
 def test_an_image_without_pixels_is_no_trouble(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from cellseg_core import normalize as normalize_module
 from cellseg_core.errors import ConfigurationError, ImageError
 from cellseg_core.image import Position
 from cellseg_core.measure import measure
+from cellseg_core.regions import find_regions
 from cellseg_core.table import FIXED_COLUMNS
 
 EVERY_STATISTIC = ("count", "sum", "std", "min", "max", "median", "p0", "p5", "p90", "p99.9")
@@ -512,3 +513,15 @@ def test_statistics_follow_the_channels_and_never_clash() -> None:
         "CD3:median:median", "CD3:median:p90",
         "area:mean:median", "area:mean:p90",
     ]  # fmt: skip
+
+
+def test_regions_of_another_label_image_are_refused() -> None:
+    nuclei = np.zeros((20, 20), np.int32)
+    nuclei[5:8, 5:8] = 1
+    cells = np.zeros((20, 20), np.int32)
+    cells[3:10, 3:10] = 1
+    image = Image(np.ones((1, 20, 20), np.uint8))
+    table = measure(image, cells, regions=find_regions(cells))
+    assert table.areas.tolist() == [49]
+    with pytest.raises(ImageError, match="regions are not those of this label image"):
+        measure(image, cells, regions=find_regions(nuclei))

@@ -19,6 +19,7 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import zarr
 
 from cellseg_core import address as addresses
@@ -418,3 +419,19 @@ def test_a_folder_is_known_by_what_it_holds(tmp_path: Path, zarr_format: int) ->
         ("other.zarr", "ome-zarr"),
         ("slide", "ome-zarr"),
     ]
+
+
+def test_a_folder_that_may_not_be_looked_into_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lost+found").mkdir()
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((9, 9), np.uint8))
+    is_file = Path.is_file
+
+    def guarded(path: Path) -> bool:
+        if path.parent.name == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", guarded)
+    assert [source.path.name for source in find_sources(tmp_path, load_plugins())] == ["a.tif"]
