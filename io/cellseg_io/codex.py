@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,46 +13,11 @@ from cellseg_core.image import Image, Position
 from cellseg_io.axes import Projection, as_depth
 from cellseg_io.codex_mosaic import assemble
 from cellseg_io.codex_raw import find_planes, is_raw_folder, read_raw
+from cellseg_io.codex_tile import CodexTile, as_tile, find_tiles
 from cellseg_io.names import fit_names, names_beside, unique_names
 from cellseg_io.tiff import TiffReader
 
-__all__ = ["CodexReader", "CodexTile", "find_tiles", "is_codex_folder"]
-
-_TILE = re.compile(
-    r"reg(?P<region>\d+)_x(?P<col>\d+)_y(?P<row>\d+)(?:_z(?P<z>\d+))?(?:\.ome)?\.tiff?",
-    re.IGNORECASE,
-)
-
-
-@attrs.frozen(order=True)
-class CodexTile:
-    """What the name of a processed CODEX tile says: X is the column and Y the row."""
-
-    region: int
-    row: int
-    col: int
-    z: int
-    path: Path
-
-
-def as_tile(path: Path) -> CodexTile | None:
-    """Return what the file name says, or None if it is not a tile's.
-
-    >>> tile = as_tile(Path("reg002_X02_Y04_Z08.tif"))
-    >>> tile.region, tile.row, tile.col, tile.z
-    (2, 4, 2, 8)
-    """
-    match = _TILE.fullmatch(path.name)
-    if match is None:
-        return None
-    return CodexTile(
-        int(match["region"]), int(match["row"]), int(match["col"]), int(match["z"] or 1), path
-    )
-
-
-def find_tiles(folder: Path) -> list[CodexTile]:
-    """Return the processed tiles of a folder by region, row, column and z; no file is opened."""
-    return sorted(tile for path in folder.iterdir() if (tile := as_tile(path)) is not None)
+__all__ = ["CodexReader", "is_codex_folder"]
 
 
 def is_codex_folder(path: Path) -> bool:

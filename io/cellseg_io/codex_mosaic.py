@@ -7,7 +7,6 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
@@ -17,12 +16,10 @@ from cellseg_core.address import Location
 from cellseg_core.channels import NUCLEAR_STAIN
 from cellseg_core.errors import ImageError
 from cellseg_core.image import Image, Position
+from cellseg_io.codex_tile import CodexTile
 from cellseg_io.lazy import LazyPlanes
 from cellseg_io.mosaic import Mosaic, place_tiles
 from cellseg_io.overlap import Overlap, find_overlap
-
-if TYPE_CHECKING:
-    from cellseg_io.codex import CodexTile
 
 __all__ = ["assemble"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from cellseg_core.errors import ImageError
 from cellseg_core.image import Image
 from cellseg_core.tiling import Box
-
-if TYPE_CHECKING:
-    from cellseg_io.codex import CodexTile
+from cellseg_io.codex_tile import CodexTile
 
 __all__ = ["Mosaic", "PlacedTile", "place_tiles"]
 

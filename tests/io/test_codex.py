@@ -13,7 +13,8 @@ import tifffile
 
 from cellseg_core.errors import ChannelError, ConfigurationError, ImageError
 from cellseg_core.image import Position
-from cellseg_io.codex import CodexReader, find_tiles, is_codex_folder
+from cellseg_io.codex import CodexReader, is_codex_folder
+from cellseg_io.codex_tile import find_tiles
 
 
 def noise(*shape: int, seed: int = 0) -> Any:

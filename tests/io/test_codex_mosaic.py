@@ -18,7 +18,8 @@ from cellseg_core.image import Image, Position
 from cellseg_core.plugins import load_plugins
 from cellseg_core.reading import find_sources, read_images
 from cellseg_core.synthetic import simulate_tissue
-from cellseg_io.codex import CodexReader, CodexTile
+from cellseg_io.codex import CodexReader
+from cellseg_io.codex_tile import CodexTile
 
 HEIGHT, WIDTH, OVERLAP = 700, 901, 37
 
