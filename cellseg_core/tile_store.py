@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import attrs
 import numpy as np
@@ -21,6 +21,7 @@ from cellseg_core.tiling import Tile
 
 __all__ = ["StoredLabels", "TileFiles", "TileStore"]
 
+_LABELS = "labels.zst"
 _UNPACKED = 24  # label images of tiles that are kept in memory: those of two windows
 
 
@@ -78,7 +79,7 @@ class TileStore:
             with path.open("rb") as stream, np.load(stream) as kept:
                 # A damaged file shows when it is read, by its checksums.
                 arrays = {name: kept[name] for name in kept.files}
-            arrays.pop("labels")
+            arrays.pop(_LABELS)
             return TileObjects(tile=tile, labels=StoredLabels(path, tile, self._unpacked), **arrays)
         except (OSError, ValueError, LookupError, EOFError, TypeError, RuntimeError, BadZipFile):
             return None
@@ -122,16 +123,12 @@ class TileFiles:
         import imagecodecs
 
         labels = np.ascontiguousarray(objects.labels[:, :], np.int32)
-        packed = np.frombuffer(imagecodecs.zstd_encode(labels.tobytes(), 1), np.uint8)
-        with atomic_binary_file(self.path(objects.tile)) as stream:
-            np.savez(
-                stream,
-                labels=packed,
-                centres=objects.centres,
-                depths=objects.depths,
-                areas=objects.areas,
-                scores=objects.scores,
-            )
+        arrays = {name: getattr(objects, name) for name in ("centres", "depths", "areas", "scores")}
+        with atomic_binary_file(self.path(objects.tile)) as stream, ZipFile(stream, "w") as kept:
+            kept.writestr(_LABELS, imagecodecs.zstd_encode(labels.tobytes(), 1))
+            for name, array in arrays.items():
+                with kept.open(f"{name}.npy", "w") as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 @attrs.frozen(eq=False)
@@ -157,7 +154,8 @@ class StoredLabels:
 def _read_labels(path: Path, shape: tuple[int, int]) -> Labels:
     import imagecodecs
 
-    with path.open("rb") as stream, np.load(stream) as kept:
-        packed = kept["labels"]
+    # Not by numpy, which parses a header as Python: in several threads, Python 3.11 fails at that.
+    with ZipFile(path) as kept:
+        packed = kept.read(_LABELS)
     labels: Labels = np.frombuffer(imagecodecs.zstd_decode(packed), np.int32)
     return labels.reshape(shape)

@@ -65,6 +65,13 @@ def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+def finish(image: Path, out: Path) -> str:
+    """Run to the end, and return what was said."""
+    done = subprocess.run(command(image, out), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
     try:
         children = psutil.Process(process.pid).children(recursive=True)
@@ -91,7 +98,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    subprocess.run(command(image, out), check=True, capture_output=True)
+    finish(image, out)
     return out
 
 
@@ -116,8 +123,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(
     assert said.strip() == "Interrupted. Run the same command again to go on where it stopped."
     psutil.wait_procs(at_work, timeout=PATIENCE)
     assert not any(one.is_running() for one in at_work)
-    done = subprocess.run(command(image, out), check=True, capture_output=True, text=True)
-    assert "tiles done before)" in done.stdout
+    assert "tiles done before)" in finish(image, out)
     same(out, undisturbed)
 
 
@@ -139,7 +145,7 @@ def test_kills_at_random_moments_lose_nothing(
         process.communicate()
         psutil.wait_procs(at_work, timeout=PATIENCE)
         assert not any(one.is_running() for one in at_work), "workers outlive the run"
-    subprocess.run(command(image, out), check=True, capture_output=True)
+    finish(image, out)
     same(out, undisturbed)
 
 
