@@ -121,6 +121,7 @@ def test_several_processes_are_at_work_and_share_the_cores(two: Workers) -> None
 def test_what_a_part_raises_comes_from_here(two: Workers, tmp_path: Path) -> None:
     full = OutputError("the disk is full")
     full.errno = 28
+    assert isinstance(two, DaskWorkers)
     list(two.each(where, range(8)))  # both are at work
     for error in (SegmentationError("tile in row 1"), full, ValueError("unexpected")):
         folder = tmp_path / type(error).__name__
@@ -128,10 +129,27 @@ def test_what_a_part_raises_comes_from_here(two: Workers, tmp_path: Path) -> Non
         with pytest.raises(type(error), match=str(error)) as raised:
             list(two.each(FailingFirst(error, folder), range(40)))
         assert getattr(raised.value, "errno", None) == getattr(error, "errno", None)
+        wait_until_dropped(two)
         (folder / "end").touch()
         assert dict(two.each(squared, [3])) == {0: 9}
         # Those that were not begun are not done.
         assert len(list(folder.iterdir())) < 20
+
+
+def known_to_the_scheduler(dask_scheduler: Any) -> int:
+    return len(dask_scheduler.tasks)
+
+
+def not_begun(dask_worker: Any) -> int:
+    return len(dask_worker.state.ready)
+
+
+def wait_until_dropped(crew: DaskWorkers) -> None:
+    """Wait until neither the scheduler nor a worker holds a part that was not begun."""
+    client, end = crew._client, time.monotonic() + 60
+    while client.run_on_scheduler(known_to_the_scheduler) or any(client.run(not_begun).values()):
+        assert time.monotonic() < end, "parts that were not begun are still waiting"
+        time.sleep(0.05)
 
 
 class StrangeError(Exception):
