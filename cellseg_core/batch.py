@@ -19,7 +19,6 @@ import attrs
 
 from cellseg_core.address import Location, as_location
 from cellseg_core.channels import nuclear_channels
-from cellseg_core.combine import combine_tables
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import (
     CellsegError,
@@ -29,11 +28,12 @@ from cellseg_core.errors import (
     OutputError,
     SegmentationError,
 )
+from cellseg_core.finished_run import FinishedRun
 from cellseg_core.inputs import Job, check_inputs, files_of, open_inputs, read_source
 from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
 from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import Plugins, load_plugins
-from cellseg_core.protocols import Segmenter, Writer
+from cellseg_core.protocols import Combiner, Segmenter, Writer
 from cellseg_core.provenance import deciding_packages, environment, facts_of
 from cellseg_core.reading import find_sources, read_all
 from cellseg_core.reporting import Outcome, Reporter, RunLog, Silent, Summary
@@ -388,9 +388,6 @@ class _Run:
         done = [outcome.name for outcome in summary.outcomes if outcome.state != "failed"]
         if not done:
             return
-        tables = [out / name / "cells.csv" for name in done]
-        if "csv" in (name.rpartition("/")[2] for name in self.writers):
-            combine_tables(tables, out / "cells.csv")
         others = sorted(self.store.known() - set(done))
         if others:
             shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
@@ -412,4 +409,9 @@ class _Run:
             "cells": summary.cells,
             "images": [attrs.asdict(outcome) for outcome in summary.outcomes],
         }
-        atomic_write(out / "run.json", json.dumps(record, indent=1))
+        written = json.dumps(record, indent=1)
+        run = FinishedRun.of(out, json.loads(written))
+        for writer in self.writers.values():
+            if isinstance(writer, Combiner):
+                writer.combine(run)
+        atomic_write(out / "run.json", written)

@@ -155,19 +155,7 @@ class FinishedRun:
         """
         path = out / "run.json"
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            images = {
-                image["name"]: FinishedImage(
-                    name=image["name"],
-                    source=as_location(image["source"]),
-                    cells=image["cells"],
-                    facts=image["facts"],
-                    folder=out / image["name"],
-                    brightness=Brightness(**image["facts"]["decided"]["brightness"]),
-                )
-                for image in record["images"]
-                if image["state"] != "failed"
-            }
+            return cls.of(out, json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
             raise ImageError(
                 f"{out} holds no run.json: it is not the folder of a run that is over."
@@ -177,6 +165,22 @@ class FinishedRun:
                 f"{path} is damaged, or of another version ({type(error).__name__}: {error}). Run "
                 "again with --fresh."
             ) from error
+
+    @classmethod
+    def of(cls, out: Path, record: Mapping[str, Any]) -> FinishedRun:
+        """Return the run whose results are in ``out``, as its record tells."""
+        images = {
+            image["name"]: FinishedImage(
+                name=image["name"],
+                source=as_location(image["source"]),
+                cells=image["cells"],
+                facts=image["facts"],
+                folder=out / image["name"],
+                brightness=Brightness(**image["facts"]["decided"]["brightness"]),
+            )
+            for image in record["images"]
+            if image["state"] != "failed"
+        }
         return cls(out, record, images)
 
 

@@ -19,11 +19,13 @@ from cellseg_core.label_image import LazyLabels
 from cellseg_core.tiling import Box
 
 if TYPE_CHECKING:
+    from cellseg_core.finished_run import FinishedRun
     from cellseg_core.pipeline import Result
     from cellseg_core.training_set import TrainingSet
 
 __all__ = [
     "AdaptiveSegmenter",
+    "Combiner",
     "Compensation",
     "Compensator",
     "Described",
@@ -242,6 +244,19 @@ class Writer(Protocol):
 
     def write(self, result: Result, folder: Path) -> Sequence[Path]:
         """Write into ``folder``, which exists, and return the files written."""
+        ...
+
+
+@runtime_checkable
+class Combiner(Protocol):
+    """A writer that, when a run is over, makes one file of those of all its images."""
+
+    def combine(self, run: FinishedRun) -> Sequence[Path]:
+        """Write into ``run.out`` and return the files written; each appears whole or not at all.
+
+        What :meth:`Writer.write` wrote for an image is in ``run.images[name].folder``. Images done
+        by an earlier run are among them.
+        """
         ...
 
 

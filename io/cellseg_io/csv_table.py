@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from cellseg_core.combine import combine_tables
+
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cellseg_core.finished_run import FinishedRun
     from cellseg_core.pipeline import Result
     from cellseg_core.table import CellTable
 
@@ -54,6 +57,12 @@ class CsvWriter:
         table = result.table
         frame = _original(table) if self.style == "cellseg" else table.to_pandas()
         _write(frame, path)
+        return [path]
+
+    def combine(self, run: FinishedRun) -> list[Path]:
+        """Write the cells of all images into one table and return its path."""
+        path = run.out / "cells.csv"
+        combine_tables([image.folder / "cells.csv" for image in run.images.values()], path)
         return [path]
 
 
