@@ -11,6 +11,7 @@ import click
 from cellseg_core.address import Location, as_location
 from cellseg_core.cli.options import config_from, run_options
 from cellseg_core.cli.progress import Console
+from cellseg_core.cli.sections import SectionedCommand
 from cellseg_core.training_split import listed
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["command"]
 SET_ASIDE = ("segmenter", "features", "write")
 
 
-@click.command("compare", short_help="Compare segmenters on your own images.")
+@click.command("compare", cls=SectionedCommand, short_help="Compare segmenters on your own images.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=as_location)
 @click.option(
     "-o", "--output", "out", required=True, type=Path, metavar="OUT", help="Folder for the results."

@@ -12,6 +12,7 @@ import click
 from cellseg_core.address import Location, as_location
 from cellseg_core.cli.options import config_from, memory_size, run_options
 from cellseg_core.cli.progress import Console
+from cellseg_core.cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
     from cellseg_core.reporting import Summary
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "counted", "summarise"]
 
 
-@click.command("run", short_help="Find and measure the cells of images.")
+@click.command("run", cls=SectionedCommand, short_help="Find and measure the cells of images.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=as_location)
 @click.option(
     "-o", "--output", "out", required=True, type=Path, metavar="OUT", help="Folder for the results."

@@ -28,7 +28,7 @@ def command() -> None:
     """
 
 
-@command.command("list")
+@command.command("list", short_help="List published weights.")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects, for scripts.")
 def list_weights(as_json: bool) -> int:
     """List published weights: which are on this machine, their size and licence.
@@ -65,7 +65,7 @@ def list_weights(as_json: bool) -> int:
     return 0
 
 
-@command.command("fetch")
+@command.command("fetch", short_help="Download published weights.")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.option(
     "-o",
@@ -106,7 +106,7 @@ def fetch(names: tuple[str, ...], out: Path | None, quiet: bool) -> int:
     return 1 if failed else 0
 
 
-@command.command("where")
+@command.command("where", short_help="Show where weights are.")
 @click.argument("name", metavar="[NAME]", required=False)
 def where(name: str | None) -> int:
     """Show where weights are and how they were found; without NAME, where they are looked for."""

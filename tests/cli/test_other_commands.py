@@ -113,6 +113,23 @@ def test_help_is_short_and_complete(cellseg) -> None:
         assert f"--{field.name.replace('_', '-')}" in run
 
 
+@pytest.mark.parametrize(
+    ("command", "sections"),
+    [
+        ("run", ["Images", "Finding nuclei", "Cells and what is measured", "Results"]),
+        ("compare", ["What is compared", "Images", "Finding nuclei"]),
+    ],
+)
+def test_help_of_many_options_has_sections(cellseg, command, sections) -> None:
+    text = cellseg(command, "--help").out
+    titles = re.findall(r"(?m)^(\w[\w ]+):$", text)
+    assert titles[: len(sections)] == sections
+    assert titles[-1] == "Everything else"
+    # Those left over are few: a new option belongs somewhere.
+    assert text.partition("Everything else:")[2].count("\n  -") <= 3
+    assert "-o, --output OUT" in text.partition("Results:")[2]
+
+
 def test_version_and_wrong_commands(cellseg) -> None:
     assert cellseg("--version").out.strip() == f"cellseg {cellseg_core.__version__}"
     done = cellseg("rum")
