@@ -10,7 +10,7 @@ import attrs
 from cellseg_core.address import Location
 from cellseg_core.normalize import Brightness
 
-__all__ = ["Outcome", "Reporter", "RunLog", "Silent", "Summary"]
+__all__ = ["Outcome", "Reporter", "RunLog", "Silent", "Summary", "failure"]
 
 
 class Reporter(Protocol):
@@ -103,6 +103,16 @@ class Summary:
         return sum(outcome.cells for outcome in self.outcomes)
 
 
+def failure(path: Location, reason: object) -> str:
+    """Return the line that names a failed input once, and why it failed.
+
+    >>> failure(Path("a.tif"), "a.tif is damaged"), failure(Path("a.tif"), "it is black")
+    ('FAILED a.tif is damaged', 'FAILED a.tif: it is black')
+    """
+    named = str(reason).startswith(str(path))
+    return f"FAILED {reason}" if named else f"FAILED {path}: {reason}"
+
+
 @attrs.frozen(eq=False)
 class RunLog:
     """What a run has told so far: to its user, and of each input that is over."""
@@ -113,7 +123,5 @@ class RunLog:
     def fail(self, name: str, path: Location, error: Exception) -> None:
         """Record and show that an input failed."""
         reason = str(error).removeprefix(f"{name}: ")
-        self.reporter.warn(
-            f"FAILED {reason}" if reason.startswith(str(path)) else f"FAILED {path}: {reason}"
-        )
+        self.reporter.warn(failure(path, reason))
         self.outcomes.append(Outcome(name=name, source=str(path), state="failed", error=reason))

@@ -88,7 +88,9 @@ def command(
 
 
 def _fail(path: Location, error: Exception) -> int:
-    click.echo(f"FAILED {path}: {error}", err=True)
+    from cellseg_core.reporting import failure
+
+    click.echo(failure(path, error), err=True)
     return 1
 
 

@@ -25,6 +25,11 @@ _COMMANDS = {
     "init": "Write a commented file with every setting, for `cellseg run --config`.",
 }
 
+_MISSING = {
+    "out": "Name a folder for the results, for example: -o results",
+    "inputs": "Name an image, or a folder of images. To try it without one: cellseg demo",
+}
+
 
 class _Lazy(click.Group):
     """Commands whose modules are imported when they are called, so that help comes at once."""
@@ -97,8 +102,10 @@ def main() -> None:
         _stop("Interrupted. Run the same command again to go on where it stopped.", 130)
     except click.ClickException as error:
         error.show()
-        if isinstance(error, click.MissingParameter) and error.param and error.param.name == "out":
-            click.echo("Name a folder for the results, for example: -o results", err=True)
+        if isinstance(error, click.MissingParameter) and error.param:
+            hint = _MISSING.get(str(error.param.name))
+            if hint is not None:
+                click.echo(hint, err=True)
         sys.exit(error.exit_code)
     except (ConfigurationError, ComponentError) as error:
         _stop(f"Error: {error}", 2)

@@ -142,3 +142,4 @@ def test_a_command_without_input_says_so(cellseg, command) -> None:
     done = cellseg(command)
     assert done.status == 2
     assert "INPUT" in done.err
+    assert "Name an image, or a folder of images." in done.err
