@@ -47,7 +47,7 @@ class Parameter:
 
         It is where axes end, and R's flowCore cuts off what lies beyond it.
         """
-        largest = np.nanmax(self.values, initial=0)
+        largest = float(np.nanmax(self.values, initial=0))
         return 1 << math.ceil(largest).bit_length()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from cellseg_core.finished_run import FinishedRun
     from cellseg_core.pipeline import Result
+    from cellseg_core.table import CellTable
 
 __all__ = ["H5adWriter", "to_anndata"]
 
@@ -57,66 +57,66 @@ def to_anndata(result: Result) -> AnnData:
         and ``compensated``, and one for each other statistic. ``var``: channels, with their
         ``column`` in ``cells.csv``. ``obs``: all other columns; a cell is called by its image and
         its id. ``obsm["spatial"]``: x and y in px of the whole region, as squidpy wants them.
-        ``uns["spatial"]`` and ``uns["cellseg"]``: sizes and provenance of each image.
+        ``uns["cellseg"]``: units, and pixel size and provenance of each image.
+
+    Notes
+    -----
+    There is no ``uns["spatial"]``: squidpy takes a table that has it for the regular spots of
+    Visium, and would look for the six neighbours of a spot where cells have as many as they touch.
     """
     import anndata
     import pandas as pd
 
     table = result.table
     columns = table.columns()
+    names = [f"{table.image}_{number}" for number in table.labels.tolist()]
     obs = pd.DataFrame(
         {
-            _key(name): values
-            for name, values in columns.items()
-            if name in FIXED_COLUMNS or name in table.features
+            "image": pd.Categorical([table.image] * len(table), [table.image]),
+            **{_key(name): columns[name] for name in _of_cells(table)},
         },
-        index=pd.Index(
-            [f"{table.image}_{number}" for number in table.labels.tolist()], dtype=object
-        ),
+        index=pd.Index(names, dtype=object),
     )
-    obs.insert(0, "image", pd.Categorical([table.image] * len(table), [table.image]))
     layers = {_key(name): np.asarray(v, np.float64) for name, v in table.statistics.items()}
     if table.uncompensated is not None:
         both = {"compensated": table.intensities, "uncompensated": table.uncompensated}
         layers = {**both, **layers}
-    place = np.stack([columns["absolute_x"], columns["absolute_y"]], axis=1)
-    return anndata.AnnData(
-        X=table.intensities,
+    data = anndata.AnnData(
+        X=table.intensities.copy(),
         obs=obs,
         var=pd.DataFrame(
             {"column": list(table.channel_columns().values())},
             index=pd.Index(table.channels, dtype=object),
         ),
         layers=layers,
-        obsm={"spatial": place},
         uns=_uns(result),
     )
+    data.obsm["spatial"] = np.stack([columns["absolute_x"], columns["absolute_y"]], axis=1)
+    return data
 
 
 def _uns(result: Result) -> dict[str, Any]:
     told = about(result)
-    table = result.table
-    diameter = (
-        2 * math.sqrt(table.areas.mean() / math.pi) if len(table) else result.nuclear_diameter
-    )
-    scales = {"spot_diameter_fullres": float(diameter), "tissue_hires_scalef": 1.0}
-    if told["pixel_size_um"] is not None:
-        scales["microns_per_pixel"] = float(told["pixel_size_um"])
-    name = _key(table.image)
-    obs = {
-        _key(column): unit
-        for column, unit in units(table).items()
-        if column in (*FIXED_COLUMNS, *table.features)
+    unit = units(result.table)
+    size = told["pixel_size_um"]
+    image = {
+        "compensated": told["compensated"],
+        # Names of channels are among its keys, which HDF5 would take for folders.
+        "decided": json.dumps(told["decided"], sort_keys=True, default=str),
+        **({} if size is None else {"pixel_size_um": float(size)}),
     }
     return {
-        "spatial": {name: {"images": {}, "scalefactors": scales}},
         "cellseg": {
             "version": told["cellseg_core"],
-            "units": {**obs, "spatial": "px"},
-            # Names of channels are among its keys, which HDF5 would take for folders.
-            "images": {name: json.dumps(told, sort_keys=True, default=str)},
-        },
+            "units": {_key(name): unit[name] for name in _of_cells(result.table) if name in unit},
+            "images": {_key(told["image"]): image},
+        }
     }
+
+
+def _of_cells(table: CellTable) -> list[str]:
+    """Return the columns that do not belong to a channel."""
+    return [name for name in table.columns() if name in FIXED_COLUMNS or name in table.features]
 
 
 def _key(name: str) -> str:

@@ -32,21 +32,22 @@ def concatenate(files: Sequence[Path], target: Path) -> None:
     parts = [_Part.read(file) for file in files]
     var = pd.concat([part.var for part in parts])
     var = var[~var.index.duplicated()]
-    images = [name for part in parts for name in part.obs["image"].cat.categories]
     obs = pd.concat([part.obs.astype({"image": object}) for part in parts])
-    obs["image"] = pd.Categorical(obs["image"], list(dict.fromkeys(images)))
+    # Images without cells are no categories: squidpy goes over all of them.
+    obs["image"] = pd.Categorical(obs["image"], obs["image"].unique())
     uns: dict[str, Any] = {}
     for part in parts:
         _merge(uns, part.uns)
-    place = np.concatenate([part.spatial for part in parts])
-    anndata.AnnData(obs=obs, var=var, uns=uns, obsm={"spatial": place}).write_h5ad(target)
+    data = anndata.AnnData(obs=obs, var=var, uns=uns)
+    data.obsm["spatial"] = np.concatenate([part.spatial for part in parts])
+    data.write_h5ad(target)
     tables = ["X", *dict.fromkeys(name for part in parts for name in part.layers)]
     with h5py.File(target, "r+") as out:
         for table in tables:
             if table in out:
                 del out[table]
-            data = out.create_dataset(table, (len(obs), len(var)), np.float64)
-            data.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
+            values = out.create_dataset(table, (len(obs), len(var)), np.float64)
+            values.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
         start = 0
         for part in parts:
             columns = var.index.get_indexer(part.var.index)
@@ -69,13 +70,15 @@ class _Part:
 
     @classmethod
     def read(cls, path: Path) -> _Part:
+        import anndata.io
         import h5py
-        from anndata.io import read_elem
 
+        # It has one type for all that can be in a file.
+        read: Any = anndata.io.read_elem
         with h5py.File(path) as file:
-            obs, var, uns = (read_elem(file[name]) for name in ("obs", "var", "uns"))
-            layers = tuple(f"layers/{name}" for name in file["layers"])
-            return cls(path, obs, var, uns, file["obsm/spatial"][:], layers)
+            obs, var, uns, obsm = (read(file[name]) for name in ("obs", "var", "uns", "obsm"))
+            layers = tuple(f"layers/{name}" for name in file.require_group("layers"))
+        return cls(path, obs, var, uns, obsm["spatial"], layers)
 
 
 def _copy(source: Any, target: Any, rows: slice, columns: NDArray[np.intp]) -> None:
