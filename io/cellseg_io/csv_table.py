@@ -64,7 +64,7 @@ class CsvWriter:
         path = folder / "cells.csv"
         table = result.table
         frame = _original(table) if self.style == "cellseg" else table.to_pandas()
-        _warn_of_formulas([*frame.columns, table.image])
+        _warn_of_formulas([*table.channels, table.image])
         _write(frame, path)
         return [path]
 

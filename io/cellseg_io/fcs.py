@@ -55,32 +55,7 @@ class FcsWriter:
         table = result.table
         if not len(table):
             return []
-        columns: list[tuple[str, NDArray[np.generic]]] = []
-        left_out = []
-        missing: dict[str, int] = {}
-        for name, values in _columns(table):
-            holes = int(np.isnan(values).sum()) if values.dtype.kind == "f" else 0
-            if holes == len(table):
-                left_out += [name] * (name != "score")
-                continue
-            if holes:
-                missing[name] = holes
-            columns.append((name, values))
-            largest = np.nanmax(np.abs(values.astype(np.float64)))
-            if largest > np.finfo(np.float32).max:
-                raise OutputError(
-                    f"{table.image}: FCS holds numbers up to 3.4e38, and {name} has larger ones. "
-                    "Leave fcs out of --write, or divide the image by a constant."
-                )
-        if left_out:
-            warnings.warn(
-                f"columns without any value are left out: {', '.join(left_out)}.", stacklevel=2
-            )
-        if missing:
-            warnings.warn(
-                f"{sum(missing.values())} missing values ({', '.join(missing)}) are written as 0.",
-                stacklevel=2,
-            )
+        columns = _kept(table)
         names = [name for name, _ in columns]
         short = _short_names(names)
         changed = [
@@ -88,7 +63,7 @@ class FcsWriter:
         ]
         if changed:
             warnings.warn(
-                f"short names ($PnN) are plain ASCII without commas: {', '.join(changed)}. Full "
+                f"short names ($PnN) are plain ASCII without commas: {_some(changed)}. Full "
                 "names are in $PnS.",
                 stacklevel=2,
             )
@@ -101,6 +76,35 @@ class FcsWriter:
         return [path]
 
 
+def _kept(table: CellTable) -> list[tuple[str, NDArray[np.generic]]]:
+    """Return the columns that the file has, and warn of values that it has not."""
+    columns: list[tuple[str, NDArray[np.generic]]] = []
+    left_out = []
+    missing: dict[str, int] = {}
+    for name, values in _columns(table):
+        holes = int(np.isnan(values).sum()) if values.dtype.kind == "f" else 0
+        if holes == len(table):
+            left_out += [name] * (name != "score")
+            continue
+        if holes:
+            missing[name] = holes
+        columns.append((name, values))
+        largest = np.nanmax(np.abs(values.astype(np.float64)))
+        if largest > np.finfo(np.float32).max:
+            raise OutputError(
+                f"{table.image}: FCS holds numbers up to 3.4e38, and {name} has larger ones. "
+                "Leave fcs out of --write, or divide the image by a constant."
+            )
+    if left_out:
+        warnings.warn(f"columns without any value are left out: {_some(left_out)}.", stacklevel=3)
+    if missing:
+        warnings.warn(
+            f"{sum(missing.values())} missing values ({_some(list(missing))}) are written as 0.",
+            stacklevel=3,
+        )
+    return columns
+
+
 def _columns(table: CellTable) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """Give the columns; ids that are too large are warned of and split in two."""
     for name, values in table.columns().items():
@@ -109,7 +113,7 @@ def _columns(table: CellTable) -> Iterator[tuple[str, NDArray[np.generic]]]:
                 f"ids go up to {int(table.labels.max()):,}, and numbers in FCS are exact up to "
                 f"{_EXACT_IDS:,}: instead of cell_id there are cell_id_millions and cell_id_rest "
                 f"(cell_id = {_MILLION:,} * cell_id_millions + cell_id_rest).",
-                stacklevel=3,
+                stacklevel=4,
             )
             yield "cell_id_millions", table.labels // _MILLION
             yield "cell_id_rest", table.labels % _MILLION
@@ -130,6 +134,11 @@ def _keywords(result: Result) -> dict[str, str]:
         "CELLSEG_COMPENSATED": "yes" if told["compensated"] else "no",
         "CELLSEG_DECIDED": json.dumps(told["decided"], sort_keys=True, default=str),
     }
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - 5
+    return ", ".join(names[:5]) + (f" and {more} more" if more > 0 else "")
 
 
 def _short_names(names: Sequence[str]) -> list[str]:

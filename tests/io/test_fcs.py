@@ -132,6 +132,11 @@ def test_fcs_keeps_cells_with_missing_values_and_warns(tmp_path: Path) -> None:
     assert values[2, fcs.pnn_labels.index("CD3")] == 0
 
 
+def test_warnings_stay_short_with_many_columns(make_result, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"'ε:min' as 'epsilon:min' and 4 more\. Full"):
+        FcsWriter().write(make_result(("ε",), features="statistics"), tmp_path)
+
+
 def test_ids_that_would_be_rounded_are_split_in_two(tmp_path: Path) -> None:
     one = result()
     ids = one.table.labels + 2**24
