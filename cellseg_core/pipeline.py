@@ -292,7 +292,7 @@ class Pipeline:
             if built.compensator is not None:
                 report("compensate", 0, 1)
                 table, compensation = _compensated(
-                    built.compensator, self._name_of_compensator, image, cells, table, untouched
+                    built.compensator, _name_of(self.compensator), image, cells, table, untouched
                 )
                 shares = compensation["channels"].values()
                 asked = len(table) > 1 and len(untouched) < len(table.channels)
@@ -306,6 +306,8 @@ class Pipeline:
         warnings += [str(warning.message) for warning in caught]
         warnings += self._cautions(ready, table, grown=cells is not nuclei)
         facts = {
+            "segmenter": _name_of(self.segmenter),
+            **({} if built.expander is None else {"expander": _name_of(self.expander)}),
             "nuclear": [image.channels[n] for n in ready.scaled.nuclear],
             "membrane": [image.channels[n] for n in ready.scaled.membrane],
             "brightness": attrs.asdict(ready.scaled.brightness),
@@ -378,11 +380,6 @@ class Pipeline:
             )
         return told
 
-    @property
-    def _name_of_compensator(self) -> str:
-        named = isinstance(self.compensator, str)
-        return str(self.compensator) if named else type(self.compensator).__name__
-
     def build(self, grow: float = 1) -> Components:
         """Return the components, built: a wrong name or option shows before any work is done.
 
@@ -397,6 +394,10 @@ class Pipeline:
             options=self.options,
             plugins=self.plugins or load_plugins(),
         )
+
+
+def _name_of(component: object) -> str:
+    return component if isinstance(component, str) else type(component).__name__
 
 
 def _as_image(image: Any) -> Image:

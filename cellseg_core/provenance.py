@@ -23,7 +23,6 @@ _DECIDING = (
     "imagecodecs",
     "pandas",
     "pillow",
-    "fcswrite",
     "zarr",
     "numcodecs",
 )

@@ -30,6 +30,7 @@ __all__ = [
     "Store",
     "atomic_binary_file",
     "atomic_file",
+    "atomic_path",
     "atomic_write",
     "fingerprint",
     "key_of",
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 _EDGE_BYTES = 2**20
-_OF_ALL_IMAGES = ("cells.csv", "run.json")
+_OF_ALL_IMAGES = ("cells.csv", "cells.parquet", "cells.h5ad", "run.json")
 TEMPORARY = ".cellseg-"
 """How the names of files begin that are not whole yet."""
 
@@ -100,8 +101,8 @@ def key_of(facts: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def atomic_binary_file(target: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write, which is at ``target`` whole or not at all.
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Give a path to write a new file at, which is at ``target`` whole or not at all.
 
     Raises
     ------
@@ -111,9 +112,8 @@ def atomic_binary_file(target: Path) -> Iterator[IO[bytes]]:
     partial = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
         try:
-            with partial.open("xb") as stream:
-                yield stream
-                stream.flush()
+            yield partial
+            with partial.open("r+b") as stream:
                 os.fsync(stream.fileno())
             partial.replace(target)
         finally:
@@ -122,6 +122,13 @@ def atomic_binary_file(target: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OutputError):
             raise
         raise output_error(target, error) from error
+
+
+@contextlib.contextmanager
+def atomic_binary_file(target: Path) -> Iterator[IO[bytes]]:
+    """Give a file to write, which is at ``target`` whole or not at all: see :func:`atomic_path`."""
+    with atomic_path(target) as partial, partial.open("xb") as stream:
+        yield stream
 
 
 @contextlib.contextmanager

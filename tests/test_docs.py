@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import shlex
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+import tifffile
 
 import cellseg_backends
 import cellseg_core
@@ -63,6 +66,75 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found
     for block in found:
         exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own README
+
+
+def test_the_python_on_tables_runs_without_warnings(tmp_path: Path) -> None:
+    from cellseg_core.batch import run_batch
+    from cellseg_core.config import RunConfig
+    from cellseg_core.synthetic import simulate_tissue
+
+    (tmp_path / "slides").mkdir()
+    for seed in (1, 2):
+        image = simulate_tissue((160, 160), seed=seed).image
+        path = tmp_path / "slides" / f"tonsil-{seed}.ome.tif"
+        names = {"axes": "CYX", "Channel": {"Name": [*image.channels[:-1], "CD20/CD19 (ε)"]}}
+        sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "µm"}
+        sizes |= {"PhysicalSizeY": 0.5, "PhysicalSizeYUnit": "µm"}
+        pixels = np.asarray(image.pixels)
+        tifffile.imwrite(path, pixels, ome=True, photometric="minisblack", metadata=names | sizes)
+    settings = RunConfig(
+        nuclear=("DAPI",),
+        segmenter="watershed",
+        nuclear_diameter=12,
+        expand=2,
+        compensate=True,
+        write=("csv", "parquet", "h5ad"),
+    )
+    assert not run_batch([tmp_path / "slides"], tmp_path / "results", settings).failed
+    # Importing them warns, and changes settings of other packages.
+    script = """
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import scanpy, squidpy
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", "The set_bad function")  # squidpy's drawing, of matplotlib
+"""
+    page = "\n".join(blocks("python", "docs/tables.md"))
+    checks = "assert cells.X.max() > 0 and size == 0.5 and len(set(cells.obs['image'])) == 2"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{script}\n{page}\n{checks}"],
+        cwd=tmp_path,
+        env={**os.environ, "MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "{b'unit': b'px'}\n0.5\n" in done.stdout
+
+
+def test_the_page_on_tables_has_the_unit_of_every_column() -> None:
+    from cellseg_core import Image
+    from cellseg_core.measure import measure
+    from cellseg_io.about import units
+
+    page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    rows = page.split("## Columns", 1)[1].split("\n\n", 2)[1].splitlines()[2:]
+    told = {
+        name: unit.strip()
+        for _, names, unit, *_ in (row.split("|") for row in rows)
+        for name in re.findall(r"`([^`]+)`", names)
+    }
+    labels = np.ones((4, 5), np.int32)
+    image = Image(np.ones((1, 4, 5)), channels=("<channel>",), pixel_size=1.0)
+    table = measure(image, labels, nuclei=labels, features="all")
+    table = attrs.evolve(table, uncompensated=table.intensities)
+    found = units(table)
+    for column in table.to_pandas():
+        name = column if column in told else column.removeprefix("nucleus_")
+        other = "<channel>:median" if name.startswith("<channel>:") else ""
+        assert found.get(column, "") == told[name if name in told else other], column
 
 
 def test_the_options_in_the_documentation_exist() -> None:

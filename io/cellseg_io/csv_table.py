@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["CsvWriter"]
 
 _ROWS = 2**17  # converted at a time
+
+_FORMULA = ("=", "+", "-", "@")
 
 # Column of the original program, and ours.
 _CELLSEG = {
@@ -40,6 +44,10 @@ _CELLSEG = {
 class CsvWriter:
     """Writes ``cells.csv``: UTF-8, one row a cell, numbers that read back to the same bits.
 
+    Names are written as they are, so that they read back. Spreadsheets run one that begins with
+    ``=``, ``+``, ``-`` or ``@`` as a formula when the file is opened with a double click: a warning
+    names it, and how to open the file.
+
     Parameters
     ----------
     style
@@ -56,6 +64,7 @@ class CsvWriter:
         path = folder / "cells.csv"
         table = result.table
         frame = _original(table) if self.style == "cellseg" else table.to_pandas()
+        _warn_of_formulas([*table.channels, table.image])
         _write(frame, path)
         return [path]
 
@@ -87,6 +96,16 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
                 stream,
                 WriteOptions(include_header=False, quoting_style=quoting),
             )
+
+
+def _warn_of_formulas(names: Iterable[str]) -> None:
+    formulas = [name for name in names if name.startswith(_FORMULA)]
+    if formulas:
+        warnings.warn(
+            f"Excel takes names that begin with =, +, - or @ for formulas: {', '.join(formulas)}. "
+            "Do not open cells.csv with a double click: import it by Data > From Text/CSV.",
+            stacklevel=3,
+        )
 
 
 def _original(table: CellTable) -> pd.DataFrame:

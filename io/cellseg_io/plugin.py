@@ -75,6 +75,18 @@ def cellseg_writers() -> list[Component]:
             description="cells.fcs for FlowJo, Cytobank and CellEngine",
         ),
         Component(
+            name="parquet",
+            factory="cellseg_io.parquet:ParquetWriter",
+            description="cells.parquet: the table with types and units, for pandas, polars and R",
+        ),
+        Component(
+            name="h5ad",
+            factory="cellseg_io.h5ad:H5adWriter",
+            description="cells.h5ad for scanpy and squidpy",
+            requires=("anndata>=0.11",),
+            install="pip install 'cellseg-core[anndata]'",
+        ),
+        Component(
             name="labels",
             factory="cellseg_io.labels:LabelsWriter",
             description="nuclei.ome.tif and cells.ome.tif: the ids of the table; large ones .zarr",

@@ -127,6 +127,11 @@ def test_a_safe_name_is_one_folder_on_every_system(name: str) -> None:
     assert safe == safe.strip(" .")
 
 
+@pytest.mark.parametrize("name", ["cells.csv", "Cells.parquet", "cells.h5ad", "run.json"])
+def test_no_image_has_the_name_of_a_file_of_all_images(name: str) -> None:
+    assert safe_name(name) == f"{name}_"
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "A", "b"]), st.sampled_from(["x", "y"])), max_size=8)
 )

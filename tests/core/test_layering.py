@@ -21,9 +21,9 @@ PACKAGES = {
     "cellseg_postprocess": cellseg_postprocess,
 }
 HEAVY = {
-    "bioio", "cellpose", "dask", "fcswrite", "fsspec", "imagecodecs", "keras", "matplotlib",
-    "numba", "pandas", "PIL", "scipy", "skimage", "stardist", "tensorflow", "tifffile", "torch",
-    "zarr",
+    "anndata", "bioio", "cellpose", "dask", "fsspec", "h5py", "imagecodecs", "keras", "matplotlib",
+    "numba", "pandas", "PIL", "pyarrow", "scipy", "skimage", "stardist", "tensorflow", "tifffile",
+    "torch", "zarr",
 }  # fmt: skip
 
 
