@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -17,19 +18,20 @@ DOCS = ROOT / "docs"
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(made_once: Callable[..., Path]) -> Path:
     """Return the folder of the site, built anew with every warning as an error."""
-    pytest.importorskip("sphinx", reason="needs the packages of the extra 'docs'")
-    out = tmp_path_factory.mktemp("site")
+    return made_once("site", build) / "html"
+
+
+def build(folder: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d"]
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
-        + ["-d", out / "trees", DOCS, out / "html"],
+        [*command, folder / "trees", DOCS, folder / "html"],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return out / "html"
 
 
 def described(site: Path) -> set[str]:
