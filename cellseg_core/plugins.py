@@ -255,13 +255,13 @@ def _construct(entry: Registered, factory: Any, what: str, given: Mapping[str, A
 def load_plugins(entries: Iterable[EntryPoint] | None = None) -> Plugins:
     """Return the components of all installed plugins.
 
+    A plugin that cannot be imported, implements an unknown hook, raises, or returns something
+    else than components becomes a :class:`Problem`; the others are not affected.
+
     Parameters
     ----------
     entries
         Entry points to use in place of those installed under the group ``cellseg``.
-
-    A plugin that cannot be imported, implements an unknown hook, raises, or returns something
-    else than components becomes a :class:`Problem`; the others are not affected.
     """
     if entries is None:
         entries = entry_points(group=GROUP)
