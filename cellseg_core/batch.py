@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from cellseg_core.address import Location, as_location
+from cellseg_core.address import Location
 from cellseg_core.channels import nuclear_channels
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import (
@@ -29,7 +29,7 @@ from cellseg_core.errors import (
     SegmentationError,
 )
 from cellseg_core.finished_run import FinishedRun
-from cellseg_core.inputs import Job, check_inputs, files_of, open_inputs, read_source
+from cellseg_core.inputs import Job, files_of, input_locations, open_inputs, read_source
 from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
 from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import Plugins, load_plugins
@@ -78,8 +78,7 @@ def run_batch(
     OutputError
         If ``out`` cannot be written or the disk is full; what was done before stays done.
     """
-    places = [as_location(one) for one in inputs]
-    check_inputs(places)
+    places = input_locations(inputs)
     config, plugins = config or RunConfig(), plugins or load_plugins()
     began, started = time.perf_counter(), datetime.now(UTC)
     pipeline, segmenter, writers = _build(config, plugins)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import attrs
 
-from cellseg_core.address import Address, Location
+from cellseg_core.address import Address, Location, as_location
 from cellseg_core.channels import read_channel_names
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import (
@@ -24,7 +23,7 @@ from cellseg_core.reading import Source, find_sources, read_each
 from cellseg_core.reporting import RunLog
 from cellseg_core.store import Store
 
-__all__ = ["Job", "check_inputs", "files_of", "open_inputs", "read_source"]
+__all__ = ["Job", "files_of", "input_locations", "open_inputs", "read_source"]
 
 
 @attrs.frozen(eq=False)
@@ -37,18 +36,19 @@ class Job:
     channels: tuple[int, ...] = ()
 
 
-def check_inputs(inputs: Sequence[Location]) -> None:
-    """Check that something is to be done.
+def input_locations(inputs: Sequence[str | Location]) -> list[Location]:
+    """Return the paths and addresses that were given.
 
     Raises
     ------
     ConfigurationError
-        If there is no input, or one is empty.
+        If there is none, or one is an empty text.
     """
     if not inputs:
         raise ConfigurationError("there is nothing to do: name at least one image or folder.")
-    if Path() in inputs:
+    if "" in inputs:
         raise ConfigurationError("an input is empty. To read the current folder, write ./ instead.")
+    return [as_location(one) for one in inputs]
 
 
 def open_inputs(

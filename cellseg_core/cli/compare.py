@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellseg_core.address import Location, as_location
 from cellseg_core.cli.options import config_from, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
@@ -25,7 +24,7 @@ SET_ASIDE = ("segmenter", "features", "write")
 
 
 @click.command("compare", cls=SectionedCommand, short_help="Compare segmenters on your own images.")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=as_location)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
     "-o", "--output", "out", required=True, type=Path, metavar="OUT", help="Folder for the results."
 )
@@ -89,7 +88,7 @@ SET_ASIDE = ("segmenter", "features", "write")
 @click.option("--fresh", is_flag=True, help="Do everything anew, also what was done before.")
 @click.option("--quiet", is_flag=True, help="Show warnings and failures only.")
 def command(
-    inputs: tuple[Location, ...],
+    inputs: tuple[str, ...],
     out: Path,
     segmenters: str,
     described: tuple[str, ...],

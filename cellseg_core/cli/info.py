@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from cellseg_core.address import Location, as_location
+from cellseg_core.address import Location
 
 if TYPE_CHECKING:
     from cellseg_core.image import Image
@@ -18,7 +18,7 @@ __all__ = ["command"]
 
 
 @click.command("info", short_help="Show what is in an image.")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=as_location)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--nuclear", metavar="NAME[,NAME]", default="", help="Channel that shows the nuclei.")
 @click.option(
     "--layout",
@@ -32,7 +32,7 @@ __all__ = ["command"]
 @click.option("--channels", type=Path, metavar="FILE", help="File with the channel names.")
 @click.option("--pixel-size", type=float, metavar="UM", help="Edge of a pixel in um.")
 def command(
-    inputs: tuple[Location, ...],
+    inputs: tuple[str, ...],
     nuclear: str,
     layout: str,
     settings: tuple[str, ...],
@@ -47,6 +47,7 @@ def command(
     from cellseg_core.channels import read_channel_names
     from cellseg_core.config import RunConfig, parse_setting
     from cellseg_core.errors import CellsegError
+    from cellseg_core.inputs import input_locations
     from cellseg_core.plugins import load_plugins
     from cellseg_core.reading import find_sources, read_each
 
@@ -58,7 +59,7 @@ def command(
     names = read_channel_names(channels) if channels else None
     failed = 0
     sources: list[Source] = []
-    for path in inputs:
+    for path in input_locations(inputs):
         try:
             sources += find_sources(path, plugins, config.layout, config.nuclear)
         except CellsegError as error:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellseg_core.address import Location, as_location
 from cellseg_core.cli.options import config_from, memory_size, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
@@ -21,7 +20,7 @@ __all__ = ["command", "counted", "summarise"]
 
 
 @click.command("run", cls=SectionedCommand, short_help="Find and measure the cells of images.")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=as_location)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option(
     "-o", "--output", "out", required=True, type=Path, metavar="OUT", help="Folder for the results."
 )
@@ -55,7 +54,7 @@ __all__ = ["command", "counted", "summarise"]
 @click.option("--fresh", is_flag=True, help="Do everything anew, also what an earlier run did.")
 @click.option("--quiet", is_flag=True, help="Show warnings and failures only.")
 def command(
-    inputs: tuple[Location, ...],
+    inputs: tuple[str, ...],
     out: Path,
     config: Path | None,
     workers: int,

@@ -22,7 +22,7 @@ from cellseg_core.config import RunConfig
 from cellseg_core.errors import ConfigurationError, ImageError, MissingPackageError, nearest
 from cellseg_core.finished_run import FinishedRun
 from cellseg_core.image import Image
-from cellseg_core.inputs import check_inputs, open_inputs
+from cellseg_core.inputs import input_locations, open_inputs
 from cellseg_core.label_files import Kind, find_label_files, read_label_file
 from cellseg_core.label_image import check_labels
 from cellseg_core.naming import safe_name
@@ -77,7 +77,7 @@ class Comparison:
 
 
 def compare(
-    inputs: Sequence[Location],
+    inputs: Sequence[str | Location],
     out: Path,
     methods: Sequence[Method],
     config: RunConfig | None = None,
@@ -126,23 +126,22 @@ def compare(
     OutputError
         If ``out`` cannot be written.
     """
-    check_inputs(inputs)
     if repeats < 1:
         raise ConfigurationError(f"--repeats is a whole number of 1 or more; got {repeats}.")
     plugins, reporter = plugins or load_plugins(), reporter or Silent()
     began, started = time.perf_counter(), datetime.now(UTC)
     # Seen from any folder, images have the same names.
-    inputs = [path.absolute() for path in inputs]
+    places = [path.absolute() for path in input_locations(inputs)]
     shared = attrs.evolve(config or RunConfig(), features=(), write=_WRITERS)
     configs = {method.name: method.config(shared, methods) for method in methods}
     for one in configs.values():
         _check(one, plugins)
     with Store.open(out) as store:
-        images, unread = _images(inputs, shared, plugins, store, reporter)
+        images, unread = _images(places, shared, plugins, store, reporter)
         true_files = _truths(truth, images, kind, plugins, reporter)
         lacking = _lacking(exclusive, gates, images, reporter)
         _clear(out)
-        runs = _Runs(inputs, images, unread, store, configs, reporter, repeats)
+        runs = _Runs(places, images, unread, store, configs, reporter, repeats)
         trials = runs.do_all(fresh=fresh)
         findings = find(
             methods,
@@ -161,7 +160,7 @@ def compare(
         **environment(),
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - began, 3),
-        "inputs": [str(path) for path in inputs],
+        "inputs": [str(path) for path in places],
         "truth": None if truth is None else str(truth),
         "kind": kind,
         "repeats": repeats,

@@ -208,6 +208,14 @@ def test_paths_that_cannot_be_are_named_and_the_others_done(
     assert (tmp_path / "out" / "cells.csv").is_file() == (path != "")
 
 
+def test_the_current_folder_is_an_input(cellseg, write_image, tmp_path, monkeypatch) -> None:
+    write_image("slides/a.tif")
+    monkeypatch.chdir(tmp_path / "slides")
+    done = cellseg("run", "./", "-o", tmp_path / "out", *D)
+    assert done.status == 0, done.err
+    assert images_in(tmp_path / "out") == ["a"]
+
+
 def test_a_writer_that_says_it_wrote_and_did_not_is_found_out(
     cellseg, write_image, tmp_path, monkeypatch
 ) -> None:
