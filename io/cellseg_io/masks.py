@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,23 +49,26 @@ class MasksWriter:
         dtype = np.dtype(np.uint16 if highest <= np.iinfo(np.uint16).max else np.float32)
         pixel_size = result.image.pixel_size
         known: dict[str, Any] = {} if pixel_size is None else {"resolution": (1 / pixel_size,) * 2}
-        place = tifffile.imwrite(
-            path,
-            shape=(2, *result.image.shape),
-            dtype=dtype,
-            imagej=True,
-            byteorder=">",
-            metadata={
-                "axes": "CYX",
-                "mode": "grayscale",
-                "Labels": ["nuclei", "cells"],
-                "min": 0.0,
-                "max": float(max(highest, 1)),
-                **({} if pixel_size is None else {"unit": "um"}),
-            },
-            returnoffset=True,
-            **known,
-        )
+        with warnings.catch_warnings():
+            # Beyond 4 GB there is one entry for both planes, as ImageJ itself writes it.
+            warnings.filterwarnings("ignore", "(?s).*truncating ImageJ file")
+            place = tifffile.imwrite(
+                path,
+                shape=(2, *result.image.shape),
+                dtype=dtype,
+                imagej=True,
+                byteorder=">",
+                metadata={
+                    "axes": "CYX",
+                    "mode": "grayscale",
+                    "Labels": ["nuclei", "cells"],
+                    "min": 0.0,
+                    "max": float(max(highest, 1)),
+                    **({} if pixel_size is None else {"unit": "um"}),
+                },
+                returnoffset=True,
+                **known,
+            )
         assert place is not None, "an array without gaps lies at one place"
         with path.open("r+b") as stream:
             stream.seek(place[0])

@@ -110,7 +110,7 @@ def cellseg_writers() -> list[Component]:
             name="spatialdata",
             factory="cellseg_io.spatialdata_store:SpatialDataWriter",
             description="cells.spatialdata.zarr: image, labels, outlines and table, linked",
-            requires=("spatialdata>=0.5",),
+            requires=("spatialdata>=0.7.3",),
             install="pip install 'cellseg-core[spatialdata]'",
         ),
     ]
