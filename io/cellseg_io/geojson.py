@@ -75,7 +75,7 @@ def _columns(table: CellTable) -> dict[str, NDArray[np.generic]]:
     return {
         name: values.astype(np.uint8) if values.dtype.kind == "b" else values
         for name, values in table.columns().items()
-        if name not in _OF_THE_IMAGE
+        if name not in _OF_THE_IMAGE and np.isfinite(values).any()
     }
 
 
