@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -53,8 +54,7 @@ class Polygons:
     def rings(self) -> Iterator[list[tuple[NDArray[np.int32], bool]]]:
         """Yield for each object its rings: (k, 2) vertices, and whether it is that of a hole."""
         starts, holes = self.starts.tolist(), self.holes.tolist()
-        first = self.first.tolist()
-        for begin, end in zip(first, first[1:], strict=False):
+        for begin, end in pairwise(self.first.tolist()):
             yield [
                 (self.vertices[starts[ring] : starts[ring + 1]], holes[ring])
                 for ring in range(begin, end)
@@ -145,9 +145,7 @@ def _joined(parts: Sequence[Polygons], regions: Regions) -> Polygons:
     """Return the polygons of several windows as those of all regions."""
     if not parts:
         none = np.zeros(1, np.int64)
-        return Polygons(
-            regions.ids, none, none, np.empty(0, bool), np.empty((0, 2), np.int32)
-        )
+        return Polygons(regions.ids, none, none, np.empty(0, bool), np.empty((0, 2), np.int32))
     ids = np.concatenate([part.ids for part in parts])
     order = np.argsort(ids, kind="stable")
     counts = np.concatenate([np.diff(part.first) for part in parts])

@@ -46,7 +46,9 @@ def _number(pieces: Ints, start: int, number: int, stack: Ints) -> None:
 @kernel
 def _inside(pieces: Ints, y: int, x: int) -> bool:
     height, width = pieces.shape
-    return 0 <= y < height and 0 <= x < width and pieces[y, x] != 0
+    if not (0 <= y < height and 0 <= x < width):
+        return False
+    return bool(pieces[y, x] != 0)
 
 
 @kernel
@@ -141,7 +143,9 @@ def trace_rings(
                     continue
                 area = 0
                 for at in range(begin, kept):
-                    next_u, next_v = (u, v) if at == kept - 1 else (path[at + 1, 0], path[at + 1, 1])
+                    next_u, next_v = (
+                        (u, v) if at == kept - 1 else (path[at + 1, 0], path[at + 1, 1])
+                    )
                     area += np.int64(path[at, 0]) * next_v - np.int64(next_u) * path[at, 1]
                     vertices[used, 0], vertices[used, 1] = path[at, 0] + x0, path[at, 1] + y0
                     used += 1

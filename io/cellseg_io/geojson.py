@@ -79,9 +79,7 @@ def _columns(table: CellTable) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def _measured(
-    columns: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]
-) -> Iterator[str]:
+def _measured(columns: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]) -> Iterator[str]:
     """Yield the measurements of some cells, as the inside of a JSON object."""
     of_rows = [values[rows] for values in columns.values()]
     known = np.stack([np.isfinite(values) for values in of_rows])
@@ -94,10 +92,14 @@ def _measured(
         strict=True,
     ):
         # Python writes finite numbers as JSON does, and so that they read back to the same bits.
-        yield whole % cell if complete else ",".join(
-            f"{name}:{value!r}"
-            for name, value, there in zip(quoted, cell, known[:, place], strict=True)
-            if there
+        yield (
+            whole % cell
+            if complete
+            else ",".join(
+                f"{name}:{value!r}"
+                for name, value, there in zip(quoted, cell, known[:, place], strict=True)
+                if there
+            )
         )
 
 

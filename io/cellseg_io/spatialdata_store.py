@@ -40,9 +40,9 @@ class SpatialDataWriter:
 
     ``image`` has channels, ``nuclei_labels`` and ``cells_labels`` the label images, all three with
     a pyramid; ``cells`` the outlines of the cells along pixel edges; ``table`` the measurements, an
-    AnnData whose rows are linked to ``cells`` by the ids. The coordinate system ``global`` is in px;
-    where the pixel size is known, ``um`` is in um. Without cells there are neither outlines nor a
-    table.
+    AnnData whose rows are linked to ``cells`` by the ids. The coordinate system ``global`` is in
+    px; where the pixel size is known, ``um`` is in um. Without cells there are neither outlines nor
+    a table.
 
     Parameters
     ----------
@@ -194,6 +194,4 @@ def _annotated(table: CellTable) -> Any:
         obsm={"spatial": table.centroids[:, ::-1]},
         layers={**before, **table.statistics},
     )
-    return TableModel.parse(
-        annotated, region="cells", region_key="element", instance_key="cell_id"
-    )
+    return TableModel.parse(annotated, region="cells", region_key="element", instance_key="cell_id")
