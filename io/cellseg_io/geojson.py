@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -82,11 +82,11 @@ def _columns(table: CellTable) -> dict[str, NDArray[np.generic]]:
 def _measured(columns: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64]) -> Iterator[str]:
     """Yield the measurements of some cells, as the inside of a JSON object."""
     of_rows = [values[rows] for values in columns.values()]
-    known = np.stack([np.isfinite(values) for values in of_rows])
+    known: NDArray[np.bool_] = np.stack([np.isfinite(values) for values in of_rows])
+    complete: Any = known.all(axis=0)
     quoted = [json.dumps(name) for name in columns]
     whole = ",".join(f"{name.replace('%', '%%')}:%r" for name in quoted)
-    for complete, place, cell in zip(
-        known.all(axis=0).tolist(),
+    for place, cell in zip(
         range(rows.size),
         zip(*(values.tolist() for values in of_rows), strict=True),
         strict=True,
@@ -94,7 +94,7 @@ def _measured(columns: Mapping[str, NDArray[np.generic]], rows: NDArray[np.int64
         # Python writes finite numbers as JSON does, and so that they read back to the same bits.
         yield (
             whole % cell
-            if complete
+            if complete[place]
             else ",".join(
                 f"{name}:{value!r}"
                 for name, value, there in zip(quoted, cell, known[:, place], strict=True)

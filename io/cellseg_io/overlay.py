@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["CELL", "NUCLEUS", "OverlayWriter", "at_least", "gray_level", "shown_gray"]
 
 # Seen by people of any colour vision on gray: orange for nuclei, blue for grown cells.
-NUCLEUS = (255, 170, 0)
-CELL = (60, 160, 255)
+NUCLEUS: tuple[int, int, int] = (255, 170, 0)
+CELL: tuple[int, int, int] = (60, 160, 255)
 _WHITE = 215  # below 255, so that outlines stand out on bright nuclei
 _DIMMEST_WHITE = 0.02
 

@@ -20,7 +20,9 @@ from cellseg_io.cell_outlines import grown
 from cellseg_io.overlay import CELL, NUCLEUS, at_least, gray_level, shown_gray
 
 if TYPE_CHECKING:
+    from cellseg_core.label_image import LazyLabels
     from cellseg_core.pipeline import Result
+    from cellseg_core.protocols import Labels
 
 __all__ = ["OverlayTiffWriter"]
 
@@ -91,7 +93,7 @@ class OverlayTiffWriter:
 
     def _drawn(self, result: Result) -> Callable[[Box], _Picture]:
         white = gray_level(result.scaled.sample()[0])
-        kinds = [(result.nuclei, NUCLEUS)]
+        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, NUCLEUS)]
         if grown(result):
             kinds.insert(0, (result.cells, CELL))
         height, width = result.image.shape

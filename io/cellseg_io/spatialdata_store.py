@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ class SpatialDataWriter:
             elements: dict[str, Any] = self._images(result, known)
             for name, labels in (("nuclei_labels", result.nuclei), ("cells_labels", result.cells)):
                 lazy = _lazy(
-                    lambda rows, columns, labels=labels: read_labels(labels, rows, columns),
+                    partial(read_labels, labels),
                     result.image.shape,
                     np.int32,
                 )
@@ -93,7 +94,7 @@ class SpatialDataWriter:
             return {}
         planes = [
             _lazy(
-                lambda rows, columns, number=number: image.read(number, rows, columns),
+                partial(image.read, number),
                 image.shape,
                 image.read(number, slice(0, 1), slice(0, 1)).dtype,
             )
@@ -126,9 +127,10 @@ class _Windows:
 def _lazy(read: _Read, shape: tuple[int, int], dtype: Any) -> Any:
     from dask import array
 
+    part: Any = _CHUNK
     # One window after the other: readers of images are not made for several threads.
     return array.from_array(
-        _Windows(read, shape, np.dtype(dtype)), chunks=_CHUNK, name=False, lock=True
+        _Windows(read, shape, np.dtype(dtype)), chunks=part, name=False, lock=True
     )
 
 
@@ -186,12 +188,13 @@ def _annotated(table: CellTable) -> Any:
     rows = pd.Index([str(number) for number in table.labels.tolist()])
     observed = pd.DataFrame({name: columns[name] for name in measured}, index=rows)
     observed["element"] = pd.Categorical(["cells"] * len(table))
+    positions: Any = {"spatial": table.centroids[:, ::-1]}
     before = {} if table.uncompensated is None else {"uncompensated": table.uncompensated}
     annotated = anndata.AnnData(
         X=table.intensities,
         obs=observed,
         var=pd.DataFrame(index=pd.Index(table.channels)),
-        obsm={"spatial": table.centroids[:, ::-1]},
+        obsm=positions,
         layers={**before, **table.statistics},
     )
     return TableModel.parse(annotated, region="cells", region_key="element", instance_key="cell_id")
