@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 import warnings
 import zipfile
@@ -378,3 +379,23 @@ def test_spatialdata_has_a_pyramid_of_large_images_and_the_channels_asked_for(
 def test_spatialdata_refuses_images_that_there_are_not() -> None:
     with pytest.raises(ConfigurationError, match="nuclear, all or none; got 'some'"):
         SpatialDataWriter(images="some")
+
+
+def test_the_blocks_of_the_page_on_shapes_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "shapes.md").read_text(encoding="utf-8")
+    folder = tmp_path / "results" / "tissue"
+    folder.mkdir(parents=True)
+    writers = [GeoJsonWriter(), RoisWriter(), LabelsWriter()]
+    for writer in [*writers, SpatialDataWriter()] if has_spatialdata() else writers:
+        writer.write(result(), folder)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 5
+    for block in blocks:
+        if has_spatialdata() or not ("spatialdata" in block or "tissue[" in block):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what the library says of its own classes
+                exec(compile(block, "shapes.md", "exec"), names)  # noqa: S102 - our own page
