@@ -18,21 +18,23 @@ if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
     from cellseg_core.protocols import Labels
 
-__all__ = ["OverlayWriter"]
+__all__ = ["CELL", "NUCLEUS", "OverlayWriter", "at_least", "gray_level", "shown_gray"]
 
 # Seen by people of any colour vision on gray: orange for nuclei, blue for grown cells.
-_NUCLEUS = (255, 170, 0)
-_CELL = (60, 160, 255)
+NUCLEUS: tuple[int, int, int] = (255, 170, 0)
+CELL: tuple[int, int, int] = (60, 160, 255)
 _WHITE = 215  # below 255, so that outlines stand out on bright nuclei
 _DIMMEST_WHITE = 0.02
 
 
-def _at_least(low: float, kind: Any) -> Any:
+def at_least(low: float, kind: Any, owner: str = "overlay") -> Any:
+    """Return a validator of options of a writer: finite numbers from ``low`` on."""
+
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not isinstance(value, kind) or isinstance(value, bool) or not low <= value < math.inf:
             whole = "whole number" if kind is int else "number"
             raise ConfigurationError(
-                f"overlay.{attribute.name} is a {whole} of {low:g} or more; got {value!r}"
+                f"{owner}.{attribute.name} is a {whole} of {low:g} or more; got {value!r}"
             )
 
     return check
@@ -56,9 +58,9 @@ class OverlayWriter:
         Exponent that lifts dim nuclei into sight; 1 shows the brightness scale as it is.
     """
 
-    longest: int = attrs.field(default=4096, validator=_at_least(64, int))
-    nucleus: float = attrs.field(default=30, validator=_at_least(1, (int, float)))
-    gamma: float = attrs.field(default=0.6, validator=_at_least(0.01, (int, float)))
+    longest: int = attrs.field(default=4096, validator=at_least(64, int))
+    nucleus: float = attrs.field(default=30, validator=at_least(1, (int, float)))
+    gamma: float = attrs.field(default=0.6, validator=at_least(0.01, (int, float)))
 
     def write(self, result: Result, folder: Path) -> list[Path]:
         """Write the picture and return its path."""
@@ -75,18 +77,26 @@ class OverlayWriter:
         zoom = max(1, min(zoom, self.longest // extent))
         step = -(-extent // self.longest)
         gray = result.scaled.every(step)[0]
-        gray = np.minimum(gray / max(_DIMMEST_WHITE, float(np.percentile(gray, 99.8))), 1)
-        gray = gray ** np.float32(self.gamma) * np.float32(_WHITE)
-        picture = np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
-        picture = _magnified(picture, zoom)
-        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, _NUCLEUS)]
+        picture = _magnified(shown_gray(gray, gray_level(gray), self.gamma), zoom)
+        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, NUCLEUS)]
         if result.cells is not result.nuclei:
-            kinds.insert(0, (result.cells, _CELL))
+            kinds.insert(0, (result.cells, CELL))
         for labels, colour in kinds:
             picture[inner_outlines(_magnified(labels[::step, ::step], zoom), 1 + zoom // 4)] = (
                 colour
             )
         return picture
+
+
+def gray_level(gray: NDArray[np.float32]) -> float:
+    """Return the value on the brightness scale that is shown as white."""
+    return max(_DIMMEST_WHITE, float(np.percentile(gray, 99.8)))
+
+
+def shown_gray(gray: NDArray[np.float32], white: float, gamma: float) -> NDArray[np.uint8]:
+    """Return the picture (Y, X, 3) of a plane on the brightness scale."""
+    gray = np.minimum(gray / white, 1) ** np.float32(gamma) * np.float32(_WHITE)
+    return np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
 
 
 def _magnified(plane: NDArray[Any], zoom: int) -> NDArray[Any]:

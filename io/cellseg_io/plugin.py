@@ -96,4 +96,33 @@ def cellseg_writers() -> list[Component]:
             factory="cellseg_io.overlay:OverlayWriter",
             description="overlay.png: outlines on the brightness-scaled nuclear image",
         ),
+        Component(
+            name="overlay-tiff",
+            factory="cellseg_io.overlay_tiff:OverlayTiffWriter",
+            description="overlay.ome.tif: the same at full resolution, with a pyramid",
+        ),
+        Component(
+            name="masks",
+            factory="cellseg_io.masks:MasksWriter",
+            description="masks.tif: both label images as a stack for ImageJ and Fiji",
+        ),
+        Component(
+            name="geojson",
+            factory="cellseg_io.geojson:GeoJsonWriter",
+            description="cells.geojson: outlines and measurements for QuPath",
+        ),
+        Component(
+            name="rois",
+            factory="cellseg_io.rois:RoisWriter",
+            description="rois.zip: outlines for the ROI Manager of ImageJ and Fiji",
+            requires=("roifile>=2026.2.10",),
+            install="pip install 'cellseg-core[rois]'",
+        ),
+        Component(
+            name="spatialdata",
+            factory="cellseg_io.spatialdata_store:SpatialDataWriter",
+            description="cells.spatialdata.zarr: image, labels, outlines and table, linked",
+            requires=("spatialdata>=0.7.3",),
+            install="pip install 'cellseg-core[spatialdata]'",
+        ),
     ]
