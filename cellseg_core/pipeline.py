@@ -28,7 +28,7 @@ from cellseg_core.length import Length
 from cellseg_core.measure import measure
 from cellseg_core.normalize import Brightness
 from cellseg_core.plugins import Plugins, load_plugins
-from cellseg_core.preparing import Prepared, StepWatch, prepare
+from cellseg_core.preparing import Prepared, StepWatch, diameter_cautions, prepare
 from cellseg_core.protocols import (
     Compensator,
     Expander,
@@ -39,7 +39,7 @@ from cellseg_core.protocols import (
 from cellseg_core.provenance import facts_of
 from cellseg_core.reading_order import reading_order
 from cellseg_core.regions import Regions
-from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage
+from cellseg_core.scaled import ScaledImage
 from cellseg_core.segmenting import segment_tiles
 from cellseg_core.stitching import TileObjects, stitch
 from cellseg_core.table import CellTable
@@ -352,7 +352,6 @@ class Pipeline:
 
     def _cautions(self, ready: Prepared, table: CellTable, *, grown: bool) -> list[str]:
         """Return what the user should look at, now that the cells are known."""
-        image, diameter = ready.scaled.image, ready.diameter
         told = []
         of_rings = [name for name in Features.of(self.features).needs_nuclei if "ring_" in name]
         if of_rings and not grown:
@@ -365,17 +364,7 @@ class Pipeline:
                 "no cell was found. Does the overlay show nuclei? If not, choose the channel with "
                 "--nuclear; if so, give their diameter with --nuclear-diameter."
             )
-        if ready.known_from == DOUBTED and image.pixel_size is not None:
-            told.append(
-                f"nuclei seem to be {diameter:.0f} px wide, which is "
-                f"{diameter * image.pixel_size:.3g} um at {image.pixel_size:g} um for each px: is "
-                "the pixel size right? Give it with --pixel-size."
-            )
-        if ready.known_from == GUESSED:
-            told.append(
-                f"nuclei were taken to be {diameter:g} px wide, for want of anything to go by. "
-                "Give their diameter with --nuclear-diameter."
-            )
+        told += diameter_cautions(ready.scaled.image, ready.diameter, ready.known_from)
         return told
 
     @property

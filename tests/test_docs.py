@@ -66,11 +66,17 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_options_in_the_documentation_exist() -> None:
-    from cellseg_core.cli import compare, evaluate, run, train
+    from cellseg_core.cli import compare, evaluate, preview, run, train
 
     seen = set()
     files = ["README.md", *(str(one.relative_to(ROOT)) for one in (ROOT / "docs").glob("*.md"))]
-    commands = {"run": run, "train": train, "compare": compare, "evaluate": evaluate}
+    commands = {
+        "run": run,
+        "train": train,
+        "compare": compare,
+        "evaluate": evaluate,
+        "preview": preview,
+    }
     for name, module in commands.items():
         known = {option for parameter in module.command.params for option in parameter.opts}
         for file in files:

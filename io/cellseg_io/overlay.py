@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellseg_core.errors import ConfigurationError
 from cellseg_core.outlines import inner_outlines
+from cellseg_core.painting import CELL, DIMMEST_WHITE, GAMMA, NUCLEUS, WHITE, magnified
 
 if TYPE_CHECKING:
     from cellseg_core.label_image import LazyLabels
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from cellseg_core.protocols import Labels
 
 __all__ = ["OverlayWriter"]
-
-# Seen by people of any colour vision on gray: orange for nuclei, blue for grown cells.
-_NUCLEUS = (255, 170, 0)
-_CELL = (60, 160, 255)
-_WHITE = 215  # below 255, so that outlines stand out on bright nuclei
-_DIMMEST_WHITE = 0.02
 
 
 def _at_least(low: float, kind: Any) -> Any:
@@ -58,7 +53,7 @@ class OverlayWriter:
 
     longest: int = attrs.field(default=4096, validator=_at_least(64, int))
     nucleus: float = attrs.field(default=30, validator=_at_least(1, (int, float)))
-    gamma: float = attrs.field(default=0.6, validator=_at_least(0.01, (int, float)))
+    gamma: float = attrs.field(default=GAMMA, validator=_at_least(0.01, (int, float)))
 
     def write(self, result: Result, folder: Path) -> list[Path]:
         """Write the picture and return its path."""
@@ -75,19 +70,13 @@ class OverlayWriter:
         zoom = max(1, min(zoom, self.longest // extent))
         step = -(-extent // self.longest)
         gray = result.scaled.every(step)[0]
-        gray = np.minimum(gray / max(_DIMMEST_WHITE, float(np.percentile(gray, 99.8))), 1)
-        gray = gray ** np.float32(self.gamma) * np.float32(_WHITE)
+        gray = np.minimum(gray / max(DIMMEST_WHITE, float(np.percentile(gray, 99.8))), 1)
+        gray = gray ** np.float32(self.gamma) * np.float32(WHITE)
         picture = np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
-        picture = _magnified(picture, zoom)
-        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, _NUCLEUS)]
+        picture = magnified(picture, zoom)
+        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, NUCLEUS)]
         if result.cells is not result.nuclei:
-            kinds.insert(0, (result.cells, _CELL))
+            kinds.insert(0, (result.cells, CELL))
         for labels, colour in kinds:
-            picture[inner_outlines(_magnified(labels[::step, ::step], zoom), 1 + zoom // 4)] = (
-                colour
-            )
+            picture[inner_outlines(magnified(labels[::step, ::step], zoom), 1 + zoom // 4)] = colour
         return picture
-
-
-def _magnified(plane: NDArray[Any], zoom: int) -> NDArray[Any]:
-    return plane.repeat(zoom, axis=0).repeat(zoom, axis=1) if zoom > 1 else plane
