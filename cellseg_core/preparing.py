@@ -16,7 +16,8 @@ from cellseg_core.normalize import Brightness
 from cellseg_core.protocols import Segmenter
 from cellseg_core.rescale import Rescaled
 from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage, guess_diameter, view
-from cellseg_core.segmenting import adapt, margin_of
+from cellseg_core.segmenting import adapt, margin_of, segment_tile
+from cellseg_core.stitching import TileObjects
 from cellseg_core.tiling import Tile, tile_image
 
 __all__ = ["Prepared", "StepWatch", "diameter_cautions", "find_diameter", "prepare", "seen_by"]
@@ -70,6 +71,16 @@ class Prepared:
     margin: int
     tiles: Sequence[Tile]
     warnings: Sequence[str]
+
+    def segment(self, tile: Tile) -> TileObjects:
+        """Return the objects of one tile: ``labels`` (y, x) of its window, scores, areas.
+
+        Raises
+        ------
+        SegmentationError
+            If the segmenter fails; the message names the image and the tile.
+        """
+        return segment_tile(self.segmenter, self.source, tile)
 
 
 def prepare(

@@ -181,7 +181,7 @@ class _Work:
         """Return what a segmenter makes of the image, or the row that says why it cannot."""
         try:
             return self._look(name)
-        except (ImageError, ConfigurationError):
+        except ImageError:
             raise
         except CellsegError as error:
             self.errors[name] = error
