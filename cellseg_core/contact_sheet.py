@@ -23,6 +23,7 @@ from cellseg_core.painting import (
     reduced,
 )
 from cellseg_core.preview_panels import Panel, Preview, Row
+from cellseg_core.protocols import Labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -227,7 +228,7 @@ class _Sheet:
         gray = Pillow.fromarray(_gray(reduced(seen, self.step), self.bright, self.white))
         picture = np.array(gray.resize(self.crop[::-1], Pillow.Resampling.BICUBIC).convert("RGB"))
         width = 2 if self.zoom > 2 else 1
-        kinds = [(panel.nuclei, NUCLEUS, width)]
+        kinds: list[tuple[Labels, tuple[int, int, int], int]] = [(panel.nuclei, NUCLEUS, width)]
         if panel.cells is not panel.nuclei:
             kinds.insert(0, (panel.cells, CELL, 1))
         for labels, colour, thick in kinds:

@@ -54,15 +54,18 @@ def blocks(language: str, file: str = "README.md") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/preview.md"])
+def test_the_python_of_a_page_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cellseg_core.cli.demo import write_demo_image
 
     monkeypatch.chdir(tmp_path)
     write_demo_image(tmp_path / "tissue.ome.tif")
-    found = blocks("python")
+    found = blocks("python", page)
     assert found
     for block in found:
-        exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own README
+        exec(compile(block, page, "exec"), {})  # noqa: S102 - our own pages
 
 
 def test_the_options_in_the_documentation_exist() -> None:
