@@ -225,10 +225,11 @@ class _Sheet:
         assert panel.nuclei is not None
         assert panel.cells is not None
         seen = np.minimum(self.preview.stain * np.float32(panel.brightness), 1)
+        height, width = self.crop
         gray = Pillow.fromarray(_gray(reduced(seen, self.step), self.bright, self.white))
-        picture = np.array(gray.resize(self.crop[::-1], Pillow.Resampling.BICUBIC).convert("RGB"))
-        width = 2 if self.zoom > 2 else 1
-        kinds: list[tuple[Labels, tuple[int, int, int], int]] = [(panel.nuclei, NUCLEUS, width)]
+        picture = np.array(gray.resize((width, height), Pillow.Resampling.BICUBIC).convert("RGB"))
+        line = 2 if self.zoom > 1 else 1
+        kinds: list[tuple[Labels, tuple[int, int, int], int]] = [(panel.nuclei, NUCLEUS, line)]
         if panel.cells is not panel.nuclei:
             kinds.insert(0, (panel.cells, CELL, 1))
         for labels, colour, thick in kinds:
