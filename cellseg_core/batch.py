@@ -10,7 +10,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,13 +29,13 @@ from cellseg_core.errors import (
     SegmentationError,
 )
 from cellseg_core.finished_run import FinishedRun
-from cellseg_core.inputs import Job, files_of, input_locations, open_inputs, read_source
+from cellseg_core.inputs import Job, files_of, input_locations, open_inputs
 from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
 from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import Combiner, Segmenter, Writer
 from cellseg_core.provenance import deciding_packages, environment, facts_of
-from cellseg_core.reading import find_sources, read_all
+from cellseg_core.reference import reference_brightness
 from cellseg_core.reporting import Outcome, Reporter, RunLog, Silent, Summary
 from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
 from cellseg_core.workers import Workers, open_workers
@@ -113,25 +113,7 @@ def _build(config: RunConfig, plugins: Plugins) -> tuple[Pipeline, Segmenter, di
             "--brightness each gives every image its own scale, and --reference all the same: "
             "leave one of them out."
         )
-    pipeline = Pipeline(
-        segmenter=config.segmenter,
-        expander=config.expander,
-        expand_by=config.expand,
-        compensator=config.compensator if config.compensate else None,
-        compensate_except=config.compensate_except,
-        features=config.features,
-        nuclear_diameter=config.nuclear_diameter,
-        min_size=config.min_size,
-        tile=config.tile,
-        overlap=config.overlap,
-        skip_failed_tiles=config.skip_failed_tiles,
-        options={
-            "segmenter": config.options("segmenter", config.segmenter, plugins),
-            "expander": config.options("expander", config.expander, plugins),
-            "compensator": config.options("compensator", config.compensator, plugins),
-        },
-        plugins=plugins,
-    )
+    pipeline = config.pipeline(plugins)
     segmenter = pipeline.build().segmenter
     writers = {
         name: plugins.build("writer", name, config.options("writer", name, plugins))
@@ -197,7 +179,7 @@ class _Run:
             return [], None
         factor = 1.0 if self.config.brightness == "auto" else float(self.config.brightness)
         if self.config.reference is not None:
-            return kept, self._reference_brightness(self.config.reference, tails, factor)
+            return kept, reference_brightness(self.config, self.plugins, tails, factor)
         seen = {name: tail for name, tail in tails.items() if tail.count}
         brightness = Brightness.from_tails(seen, factor)
         self._warn_of_dim_images(own_levels, brightness)
@@ -226,19 +208,6 @@ class _Run:
                         "than in the other images, with which it shares one brightness scale. If "
                         "it is of another kind, run it on its own."
                     )
-
-    def _reference_brightness(
-        self, path: Location, channels: Iterable[str], factor: float
-    ) -> Brightness:
-        sources = find_sources(path, self.plugins, self.config.layout, self.config.nuclear)
-        images = read_all(sources, lambda one: read_source(one, self.config, self.plugins))
-        if len(images) != 1:
-            raise ImageError(f"--reference takes one image; {path} holds {len(images)}.")
-        numbers = {name: images[0].index(name) for name in channels}
-        measured = Brightness.of(images[0], numbers.values(), factor).levels
-        # The images may spell a channel in another way than the reference does.
-        levels = {name: measured[images[0].channels[n]] for name, n in numbers.items()}
-        return Brightness(levels, factor, str(path))
 
     def process_all(
         self, jobs: Sequence[Job], brightness: Brightness | None, *, fresh: bool

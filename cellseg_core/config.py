@@ -16,7 +16,7 @@ from cellseg_core.component import KINDS, Kind
 from cellseg_core.errors import ConfigurationError, nearest
 from cellseg_core.features import Features
 from cellseg_core.length import Length
-from cellseg_core.pipeline import DEFAULT_SEGMENTER
+from cellseg_core.pipeline import DEFAULT_SEGMENTER, Pipeline
 from cellseg_core.plugins import Plugins
 
 __all__ = ["RunConfig", "load_config", "parse_setting"]
@@ -371,6 +371,28 @@ class RunConfig:
             kind: {name: plugins.find(kind, name).origin for name in chosen}
             for kind, chosen in names.items()
         }
+
+    def pipeline(self, plugins: Plugins) -> Pipeline:
+        """Return the pipeline that a run with these settings uses; brightness comes with images."""
+        return Pipeline(
+            segmenter=self.segmenter,
+            expander=self.expander,
+            expand_by=self.expand,
+            compensator=self.compensator if self.compensate else None,
+            compensate_except=self.compensate_except,
+            features=self.features,
+            nuclear_diameter=self.nuclear_diameter,
+            min_size=self.min_size,
+            tile=self.tile,
+            overlap=self.overlap,
+            skip_failed_tiles=self.skip_failed_tiles,
+            options={
+                "segmenter": self.options("segmenter", self.segmenter, plugins),
+                "expander": self.options("expander", self.expander, plugins),
+                "compensator": self.options("compensator", self.compensator, plugins),
+            },
+            plugins=plugins,
+        )
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str = "") -> RunConfig:

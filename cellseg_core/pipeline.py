@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 
 from cellseg_core.building import Components, build_components
 from cellseg_core.compensating import moved, run_compensator
-from cellseg_core.errors import ConfigurationError, ImageError, SegmentationError
+from cellseg_core.errors import (
+    ConfigurationError,
+    ImageError,
+    OutputError,
+    SegmentationError,
+)
 from cellseg_core.features import Features
 from cellseg_core.growing import grow
 from cellseg_core.image import Image
@@ -28,7 +33,7 @@ from cellseg_core.length import Length
 from cellseg_core.measure import measure
 from cellseg_core.normalize import Brightness
 from cellseg_core.plugins import Plugins, load_plugins
-from cellseg_core.preparing import Prepared, StepWatch, prepare
+from cellseg_core.preparing import Prepared, StepWatch, diameter_cautions, prepare
 from cellseg_core.protocols import (
     Compensator,
     Expander,
@@ -39,9 +44,10 @@ from cellseg_core.protocols import (
 from cellseg_core.provenance import facts_of
 from cellseg_core.reading_order import reading_order
 from cellseg_core.regions import Regions
-from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage
+from cellseg_core.scaled import ScaledImage
 from cellseg_core.segmenting import segment_tiles
 from cellseg_core.stitching import TileObjects, stitch
+from cellseg_core.store import output_error
 from cellseg_core.table import CellTable
 from cellseg_core.tile_store import TileStore
 from cellseg_core.workers import Workers
@@ -89,6 +95,34 @@ class Result:
     nuclear_diameter: float
     facts: Mapping[str, Any]
     warnings: tuple[str, ...]
+
+    def write(
+        self,
+        folder: str | Path,
+        writers: Sequence[str] = ("csv", "fcs", "labels", "overlay"),
+        *,
+        plugins: Plugins | None = None,
+    ) -> list[Path]:
+        """Write files into a folder, which is made if need be, and return their paths.
+
+        ``writers`` are names of components, with their usual options.
+
+        Raises
+        ------
+        ComponentError
+            If a writer is not known.
+        OutputError
+            If the folder cannot be made or written to.
+        """
+        plugins, folder = plugins or load_plugins(), Path(folder)
+        built = [plugins.build("writer", name) for name in writers]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return [Path(path) for writer in built for path in writer.write(self, folder)]
+        except OutputError:
+            raise
+        except OSError as error:
+            raise output_error(folder, error) from error
 
     def __repr__(self) -> str:
         return f"<Result: {len(self.table)} cells in {self.image!r}>"
@@ -216,26 +250,14 @@ class Pipeline:
         WorkerError
             With what was expected, what came, and the fix.
         """
-        report = progress or (lambda _step, _done, _total: None)
+        report = progress or _silent
         image = _as_image(image)
         grow_by = Length.of(self.expand_by).in_px(image.pixel_size, image.name)
         untouched = [image.index(name) for name in self.compensate_except]
         built = self.build(grow_by)
         watch = StepWatch()
 
-        ready = prepare(
-            image,
-            nuclear,
-            membrane,
-            levels,
-            segmenter=built.segmenter,
-            brightness=self.brightness,
-            nuclear_diameter=self.nuclear_diameter,
-            tile=self.tile,
-            overlap=self.overlap,
-            watch=watch,
-            progress=lambda n, of: report("diameter", n, of),
-        )
+        ready = self._prepared(image, nuclear, membrane, levels, built.segmenter, watch, report)
         warnings = list(ready.warnings)
         tiles = ready.tiles
         store = None
@@ -334,6 +356,54 @@ class Pipeline:
             warnings=tuple(warnings),
         )
 
+    def prepare(
+        self,
+        image: Image,
+        nuclear: str | Sequence[str] = (),
+        membrane: str | Sequence[str] = (),
+        *,
+        levels: Brightness | None = None,
+    ) -> Prepared:
+        """Return what :meth:`run` decides before it segments: brightness, diameter, tiles.
+
+        Parameters and errors are those of :meth:`run`.
+
+        >>> pixels = np.zeros((1, 40, 40), np.uint16)
+        >>> pixels[0, 10:20, 10:20] = 900
+        >>> pipeline = Pipeline(segmenter="watershed", nuclear_diameter=10)
+        >>> ready = pipeline.prepare(Image(pixels))
+        >>> len(ready.tiles), int(ready.segment(ready.tiles[0]).labels.max())
+        (1, 1)
+        """
+        segmenter = self.build().segmenter
+        return self._prepared(
+            _as_image(image), nuclear, membrane, levels, segmenter, StepWatch(), _silent
+        )
+
+    def _prepared(
+        self,
+        image: Image,
+        nuclear: str | Sequence[str],
+        membrane: str | Sequence[str],
+        levels: Brightness | None,
+        segmenter: Segmenter,
+        watch: StepWatch,
+        report: Progress,
+    ) -> Prepared:
+        return prepare(
+            image,
+            nuclear,
+            membrane,
+            levels,
+            segmenter=segmenter,
+            brightness=self.brightness,
+            nuclear_diameter=self.nuclear_diameter,
+            tile=self.tile,
+            overlap=self.overlap,
+            watch=watch,
+            progress=lambda n, of: report("diameter", n, of),
+        )
+
     def _plan(self, built: Components, ready: Prepared) -> dict[str, Any]:
         """Return what decides over the objects of each tile."""
         named = isinstance(self.segmenter, str)
@@ -354,7 +424,6 @@ class Pipeline:
 
     def _cautions(self, ready: Prepared, table: CellTable, *, grown: bool) -> list[str]:
         """Return what the user should look at, now that the cells are known."""
-        image, diameter = ready.scaled.image, ready.diameter
         told = []
         of_rings = [name for name in Features.of(self.features).needs_nuclei if "ring_" in name]
         if of_rings and not grown:
@@ -367,17 +436,7 @@ class Pipeline:
                 "no cell was found. Does the overlay show nuclei? If not, choose the channel with "
                 "--nuclear; if so, give their diameter with --nuclear-diameter."
             )
-        if ready.known_from == DOUBTED and image.pixel_size is not None:
-            told.append(
-                f"nuclei seem to be {diameter:.0f} px wide, which is "
-                f"{diameter * image.pixel_size:.3g} um at {image.pixel_size:g} um for each px: is "
-                "the pixel size right? Give it with --pixel-size."
-            )
-        if ready.known_from == GUESSED:
-            told.append(
-                f"nuclei were taken to be {diameter:g} px wide, for want of anything to go by. "
-                "Give their diameter with --nuclear-diameter."
-            )
+        told += diameter_cautions(ready.scaled.image, ready.diameter, ready.known_from)
         return told
 
     def build(self, grow: float = 1) -> Components:
@@ -398,6 +457,10 @@ class Pipeline:
 
 def _name_of(component: object) -> str:
     return component if isinstance(component, str) else type(component).__name__
+
+
+def _silent(_step: str, _done: int, _total: int) -> None:
+    pass
 
 
 def _as_image(image: Any) -> Image:

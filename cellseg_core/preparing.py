@@ -15,11 +15,12 @@ from cellseg_core.measured_diameter import measure_diameter
 from cellseg_core.normalize import Brightness
 from cellseg_core.protocols import Segmenter
 from cellseg_core.rescale import Rescaled
-from cellseg_core.scaled import ScaledImage, guess_diameter, view
-from cellseg_core.segmenting import adapt, margin_of
+from cellseg_core.scaled import DOUBTED, GUESSED, ScaledImage, guess_diameter, view
+from cellseg_core.segmenting import adapt, margin_of, segment_tile
+from cellseg_core.stitching import TileObjects
 from cellseg_core.tiling import Tile, tile_image
 
-__all__ = ["Prepared", "StepWatch", "prepare"]
+__all__ = ["Prepared", "StepWatch", "diameter_cautions", "find_diameter", "prepare", "seen_by"]
 
 _TILE = 1024
 
@@ -71,6 +72,16 @@ class Prepared:
     tiles: Sequence[Tile]
     warnings: Sequence[str]
 
+    def segment(self, tile: Tile) -> TileObjects:
+        """Return the objects of one tile: ``labels`` (y, x) of its window, scores, areas.
+
+        Raises
+        ------
+        SegmentationError
+            If the segmenter fails; the message names the image and the tile.
+        """
+        return segment_tile(self.segmenter, self.source, tile)
+
 
 def prepare(
     image: Image,
@@ -93,22 +104,7 @@ def prepare(
     ChannelError, ImageError, ConfigurationError, SegmentationError
         If a channel is not there, cannot be read, or the segmenter cannot work with the image.
     """
-    warnings = []
-    scaled, chosen = view(
-        image,
-        nuclear,
-        membrane,
-        levels,
-        brightness,
-        in_color=getattr(segmenter, "uses_color", False),
-    )
-    if chosen.startswith("no nuclear"):
-        warnings.append(f"{chosen}. Name it with --nuclear if that is wrong.")
-    if scaled.membrane and not getattr(segmenter, "uses_membrane", True):
-        warnings.append(
-            "this segmenter, or its weights, finds nuclei alone: it does not use the membrane "
-            "channel."
-        )
+    scaled, warnings = seen_by(segmenter, image, nuclear, membrane, levels, brightness)
     if (nuclear_diameter or 0) > 2 * max(image.shape):
         warnings.append("the nuclear diameter is more than twice the image: is it in px?")
     sample = scaled.sample()
@@ -117,13 +113,7 @@ def prepare(
         warnings.append(f"the nuclear channel ({names}) is black in this image: no value over 0.")
     watch.lap("brightness")
 
-    if nuclear_diameter is None:
-        diameter, known_from = guess_diameter(scaled, sample)
-        measured = measure_diameter(segmenter, scaled, sample, diameter, progress=progress)
-        if measured is not None:
-            diameter, known_from = measured, "measured on nuclei found in parts of the image"
-    else:
-        diameter, known_from = nuclear_diameter, "given"
+    diameter, known_from = find_diameter(segmenter, scaled, sample, nuclear_diameter, progress)
     watch.lap("diameter")
 
     source, adapted = adapt(segmenter, scaled, sample, diameter)
@@ -141,3 +131,68 @@ def prepare(
         tiles=tile_image(image.shape, edge, margin),
         warnings=warnings,
     )
+
+
+def seen_by(
+    segmenter: Segmenter,
+    image: Image,
+    nuclear: str | Sequence[str],
+    membrane: str | Sequence[str],
+    levels: Brightness | None,
+    brightness: float,
+) -> tuple[ScaledImage, list[str]]:
+    """Return the image as a segmenter sees it, and what the user should know of the channels.
+
+    Raises
+    ------
+    ChannelError, ImageError
+        If a channel is not there, or cannot be read.
+    """
+    warnings = []
+    in_color = getattr(segmenter, "uses_color", False)
+    scaled, chosen = view(image, nuclear, membrane, levels, brightness, in_color=in_color)
+    if chosen.startswith("no nuclear"):
+        warnings.append(f"{chosen}. Name it with --nuclear if that is wrong.")
+    if scaled.membrane and not getattr(segmenter, "uses_membrane", True):
+        warnings.append(
+            "this segmenter, or its weights, finds nuclei alone: it does not use the membrane "
+            "channel."
+        )
+    return scaled, warnings
+
+
+def find_diameter(
+    segmenter: Segmenter,
+    scaled: ScaledImage,
+    sample: NDArray[np.float32],
+    given: float | None,
+    progress: Callable[[int, int], None],
+) -> tuple[float, str]:
+    """Return the diameter of nuclei in px that a segmenter works with, and how it is known.
+
+    ``given`` is what the user gave, ``sample`` what ``scaled.sample()`` returned.
+    """
+    if given is not None:
+        return given, "given"
+    diameter, known_from = guess_diameter(scaled, sample)
+    measured = measure_diameter(segmenter, scaled, sample, diameter, progress=progress)
+    if measured is not None:
+        return measured, "measured on nuclei found in parts of the image"
+    return diameter, known_from
+
+
+def diameter_cautions(image: Image, diameter: float, known_from: str) -> list[str]:
+    """Return what the user should know of a diameter that :func:`find_diameter` returned."""
+    told = []
+    if known_from == DOUBTED and image.pixel_size is not None:
+        told.append(
+            f"nuclei seem to be {diameter:.0f} px wide, which is "
+            f"{diameter * image.pixel_size:.3g} um at {image.pixel_size:g} um for each px: is "
+            "the pixel size right? Give it with --pixel-size."
+        )
+    if known_from == GUESSED:
+        told.append(
+            f"nuclei were taken to be {diameter:g} px wide, for want of anything to go by. "
+            "Give their diameter with --nuclear-diameter."
+        )
+    return told

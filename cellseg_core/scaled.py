@@ -74,7 +74,11 @@ class ScaledImage:
 
     def sample(self, pixels: int = _SAMPLE_PIXELS) -> NDArray[np.float32]:
         """Return the pixels (C, y, x) on a regular grid over the whole image, about ``pixels``."""
-        return self.every(max(1, math.isqrt(math.prod(self.shape) // pixels)))
+        return self.every(self.sample_step(pixels))
+
+    def sample_step(self, pixels: int = _SAMPLE_PIXELS) -> int:
+        """Return the step in px of the grid of a sample of about ``pixels``."""
+        return max(1, math.isqrt(math.prod(self.shape) // pixels))
 
     def every(self, step: int) -> NDArray[np.float32]:
         """Return every ``step``-th pixel (C, y, x) of both axes, read in bands of rows."""

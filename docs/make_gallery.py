@@ -2,6 +2,8 @@
 
     python docs/make_gallery.py [--data FOLDER] [--segmenter maskrcnn]   # docs/images/gallery.jpg
 
+It also draws docs/images/preview.jpg, the contact sheet of docs/preview.md.
+
 The data folder (default: CELLSEG_TEST_DATA, or ../shared/data) holds dsb2018/, imc_spleen/ and
 codex_lymph_node/. Nothing is set by hand but the nuclear channels' names: nuclear diameters are
 estimated. Training saw none of these images.
@@ -18,12 +20,17 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
+import attrs
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image as Picture
 from skimage.segmentation import find_boundaries
 
 from cellseg_core import Pipeline, read_image
+from cellseg_core.config import RunConfig
+from cellseg_core.contact_sheet import draw_sheet
 from cellseg_core.image import Image
+from cellseg_core.preview import preview
 from cellseg_core.synthetic import simulate_tissue
 
 OUT = Path(__file__).parent / "images" / "gallery.jpg"
@@ -67,6 +74,14 @@ def outlined(plane: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return picture
 
 
+def contact_sheet(data: Path, out: Path) -> None:
+    """Draw a preview of the lymph node."""
+    image = read_image(data / "codex_lymph_node" / "image.tif")
+    image = attrs.evolve(image, name="lymph node")
+    sheet = draw_sheet(preview(image, RunConfig(nuclear=("DAPI",))))
+    Picture.fromarray(sheet).save(out, quality=85)
+
+
 def main() -> None:
     """Segment the images and draw them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -85,6 +100,7 @@ def main() -> None:
         axis.axis("off")
         print(f"{title}: {len(result.table)} nuclei, {result.nuclear_diameter:.1f} px")
     figure.savefig(options.out, dpi=90, pil_kwargs={"quality": 88})
+    contact_sheet(data, options.out.with_name("preview.jpg"))
 
 
 if __name__ == "__main__":

@@ -57,15 +57,18 @@ def blocks(language: str, file: str = "README.md") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/preview.md"])
+def test_the_python_of_a_page_runs(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from cellseg_core.cli.demo import write_demo_image
 
     monkeypatch.chdir(tmp_path)
     write_demo_image(tmp_path / "tissue.ome.tif")
-    found = blocks("python")
+    found = blocks("python", page)
     assert found
     for block in found:
-        exec(compile(block, "README.md", "exec"), {})  # noqa: S102 - our own README
+        exec(compile(block, page, "exec"), {})  # noqa: S102 - our own pages
 
 
 def test_the_python_on_tables_runs_without_warnings(tmp_path: Path) -> None:
@@ -138,11 +141,17 @@ def test_the_page_on_tables_has_the_unit_of_every_column() -> None:
 
 
 def test_the_options_in_the_documentation_exist() -> None:
-    from cellseg_core.cli import compare, evaluate, run, train
+    from cellseg_core.cli import compare, evaluate, preview, run, train
 
     seen = set()
     files = ["README.md", *(str(one.relative_to(ROOT)) for one in (ROOT / "docs").glob("*.md"))]
-    commands = {"run": run, "train": train, "compare": compare, "evaluate": evaluate}
+    commands = {
+        "run": run,
+        "train": train,
+        "compare": compare,
+        "evaluate": evaluate,
+        "preview": preview,
+    }
     for name, module in commands.items():
         known = {option for parameter in module.command.params for option in parameter.opts}
         for file in files:

@@ -17,6 +17,7 @@ __all__ = ["Console"]
 _WORDS = {
     "brightness": "measuring brightness",
     "diameter": "measuring the diameter",
+    "preview": "trying settings, panel",
     "segment": "finding nuclei, tile",
     "measure": "measuring channel",
     "write": "writing file",

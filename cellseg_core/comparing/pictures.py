@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.outlines import inner_outlines
+from cellseg_core.painting import DIMMEST_WHITE, GAMMA, NUCLEUS, PALE, WHITE, magnified, reduced
 
 __all__ = ["LINES", "Line", "Picture", "bar_length", "draw_crop"]
 
 Line = Literal["same", "other", "truth", "missed"]
 
 LINES: dict[Line, tuple[int, int, int]] = {
-    "same": (255, 170, 0),
+    "same": NUCLEUS,
     "other": (255, 90, 230),
     "truth": (70, 190, 255),
     "missed": (70, 190, 255),
@@ -28,10 +29,6 @@ LINES: dict[Line, tuple[int, int, int]] = {
 
 _WIDTH = 320  # px of a picture, about
 _LINE = 3  # px of an outline
-_WHITE = 215  # below 255, so that outlines stand out on bright nuclei
-_PALE = 165  # the same where the background is bright
-_DIMMEST_WHITE = 0.02
-_GAMMA = 0.6  # lifts dim nuclei into sight
 _BAR = 250  # the entry of the scale bar in the palette, and of its edge
 _EDGE = 251
 
@@ -82,18 +79,18 @@ def draw_crop(
     extent = max(stain.shape)
     step = max(1, round(extent / (1.5 * _WIDTH)))
     zoom = max(1, round(_WIDTH / extent))
-    gray = _reduced(np.asarray(stain, np.float64), step)
-    white = max(_DIMMEST_WHITE, float(np.percentile(stain, 99.8)))
+    gray = reduced(np.asarray(stain, np.float64), step)
+    white = max(DIMMEST_WHITE, float(np.percentile(stain, 99.8)))
     gray = np.minimum(gray / white, 1)
     bright = float(np.median(gray)) > 0.6
-    gray = gray * _PALE if bright else gray**_GAMMA * _WHITE
-    picture = _magnified(np.round(gray).astype(np.uint8), zoom)
+    gray = gray * PALE if bright else gray**GAMMA * WHITE
+    picture = magnified(np.round(gray).astype(np.uint8), zoom)
     palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
     for labels, line in outlines:
-        entry = _WHITE + 1 + list(LINES).index(line)
+        entry = WHITE + 1 + list(LINES).index(line)
         palette[entry] = LINES[line]
-        magnified = _magnified(labels[::step, ::step], zoom)
-        picture[inner_outlines(magnified, _LINE) & _strokes(picture.shape, line)] = entry
+        large = magnified(labels[::step, ::step], zoom)
+        picture[inner_outlines(large, _LINE) & _strokes(picture.shape, line)] = entry
     palette[_BAR], palette[_EDGE] = (255, 255, 255), (0, 0, 0)
     if bar is not None:
         _draw_bar(picture, bar * zoom / step)
@@ -104,24 +101,6 @@ def draw_crop(
     text = base64.b64encode(stream.getvalue()).decode("ascii")
     height, width = picture.shape
     return Picture(f"data:image/png;base64,{text}", width, height)
-
-
-def _reduced(plane: NDArray[np.float64], step: int) -> NDArray[np.float64]:
-    """Return means of squares of ``step`` px; what is over at the end is a part of a square."""
-    if step == 1:
-        return plane
-    rows, columns = (np.arange(0, length, step) for length in plane.shape)
-    sums = np.add.reduceat(np.add.reduceat(plane, rows, axis=0), columns, axis=1)
-    sizes = [
-        np.diff([*starts, length])
-        for starts, length in zip((rows, columns), plane.shape, strict=True)
-    ]
-    means: NDArray[np.float64] = sums / np.outer(*sizes)
-    return means
-
-
-def _magnified(plane: NDArray[Any], zoom: int) -> NDArray[Any]:
-    return plane.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
 def _strokes(shape: tuple[int, ...], line: Line) -> NDArray[np.bool_]:

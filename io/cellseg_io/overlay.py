@@ -11,20 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import ConfigurationError
-from cellseg_core.outlines import inner_outlines
+from cellseg_core.painting import CELL, GAMMA, NUCLEUS, Colour, Tone, overlaid
 
 if TYPE_CHECKING:
     from cellseg_core.label_image import LazyLabels
     from cellseg_core.pipeline import Result
     from cellseg_core.protocols import Labels
 
-__all__ = ["CELL", "NUCLEUS", "OverlayWriter", "at_least", "gray_level", "shown_gray"]
-
-# Seen by people of any colour vision on gray: orange for nuclei, blue for grown cells.
-NUCLEUS: tuple[int, int, int] = (255, 170, 0)
-CELL: tuple[int, int, int] = (60, 160, 255)
-_WHITE = 215  # below 255, so that outlines stand out on bright nuclei
-_DIMMEST_WHITE = 0.02
+__all__ = ["OverlayWriter", "at_least"]
 
 
 def at_least(low: float, kind: Any, owner: str = "overlay") -> Any:
@@ -60,7 +54,7 @@ class OverlayWriter:
 
     longest: int = attrs.field(default=4096, validator=at_least(64, int))
     nucleus: float = attrs.field(default=30, validator=at_least(1, (int, float)))
-    gamma: float = attrs.field(default=0.6, validator=at_least(0.01, (int, float)))
+    gamma: float = attrs.field(default=GAMMA, validator=at_least(0.01, (int, float)))
 
     def write(self, result: Result, folder: Path) -> list[Path]:
         """Write the picture and return its path."""
@@ -76,28 +70,12 @@ class OverlayWriter:
         zoom = int(np.clip(round(self.nucleus / result.nuclear_diameter), 1, 8))
         zoom = max(1, min(zoom, self.longest // extent))
         step = -(-extent // self.longest)
-        gray = result.scaled.every(step)[0]
-        picture = _magnified(shown_gray(gray, gray_level(gray), self.gamma), zoom)
-        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, NUCLEUS)]
+        plane = result.scaled.every(step)[0]
+        kinds: list[tuple[Labels | LazyLabels, Colour]] = [(result.nuclei, NUCLEUS)]
         if result.cells is not result.nuclei:
             kinds.insert(0, (result.cells, CELL))
-        for labels, colour in kinds:
-            picture[inner_outlines(_magnified(labels[::step, ::step], zoom), 1 + zoom // 4)] = (
-                colour
-            )
-        return picture
-
-
-def gray_level(gray: NDArray[np.float32]) -> float:
-    """Return the value on the brightness scale that is shown as white."""
-    return max(_DIMMEST_WHITE, float(np.percentile(gray, 99.8)))
-
-
-def shown_gray(gray: NDArray[np.float32], white: float, gamma: float) -> NDArray[np.uint8]:
-    """Return the picture (Y, X, 3) of a plane on the brightness scale."""
-    gray = np.minimum(gray / white, 1) ** np.float32(gamma) * np.float32(_WHITE)
-    return np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
-
-
-def _magnified(plane: NDArray[Any], zoom: int) -> NDArray[Any]:
-    return plane.repeat(zoom, axis=0).repeat(zoom, axis=1) if zoom > 1 else plane
+        return overlaid(
+            Tone.of(plane, self.gamma).gray(plane),
+            [(labels[::step, ::step], colour) for labels, colour in kinds],
+            zoom,
+        )

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from cellseg_core.label_image import read_labels
 from cellseg_core.outlines import inner_outlines
+from cellseg_core.painting import CELL, GAMMA, NUCLEUS, Colour, Tone
 from cellseg_core.tiling import Box
 from cellseg_io.cell_outlines import grown
-from cellseg_io.overlay import CELL, NUCLEUS, at_least, gray_level, shown_gray
+from cellseg_io.overlay import at_least
 
 if TYPE_CHECKING:
     from cellseg_core.label_image import LazyLabels
@@ -49,7 +50,9 @@ class OverlayTiffWriter:
         Exponent that lifts dim nuclei into sight; 1 shows the brightness scale as it is.
     """
 
-    gamma: float = attrs.field(default=0.6, validator=at_least(0.01, (int, float), "overlay-tiff"))
+    gamma: float = attrs.field(
+        default=GAMMA, validator=at_least(0.01, (int, float), "overlay-tiff")
+    )
 
     def write(self, result: Result, folder: Path) -> list[Path]:
         """Write the picture and return its path."""
@@ -92,14 +95,15 @@ class OverlayTiffWriter:
         return [path]
 
     def _drawn(self, result: Result) -> Callable[[Box], _Picture]:
-        white = gray_level(result.scaled.sample()[0])
-        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, NUCLEUS)]
+        tone = Tone.of(result.scaled.sample()[0], self.gamma)
+        kinds: list[tuple[Labels | LazyLabels, Colour]] = [(result.nuclei, NUCLEUS)]
         if grown(result):
             kinds.insert(0, (result.cells, CELL))
         height, width = result.image.shape
 
         def draw(box: Box) -> _Picture:
-            picture = shown_gray(result.scaled.read(*box.slices)[0], white, self.gamma)
+            gray = tone.gray(result.scaled.read(*box.slices)[0])
+            picture = np.repeat(gray[..., np.newaxis], 3, axis=2)
             # The neighbours of its outermost pixels decide whether these are on an outline.
             y0, x0 = max(box.y0 - 1, 0), max(box.x0 - 1, 0)
             y1, x1 = min(box.y1 + 1, height), min(box.x1 + 1, width)
