@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import ConfigurationError
-from cellseg_core.outlines import inner_outlines
+from cellseg_core.overlaid import CELL, NUCLEUS, Colour, Tone, overlaid
 
 if TYPE_CHECKING:
     from cellseg_core.label_image import LazyLabels
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from cellseg_core.protocols import Labels
 
 __all__ = ["OverlayWriter"]
-
-# Seen by people of any colour vision on gray: orange for nuclei, blue for grown cells.
-_NUCLEUS = (255, 170, 0)
-_CELL = (60, 160, 255)
-_WHITE = 215  # below 255, so that outlines stand out on bright nuclei
-_DIMMEST_WHITE = 0.02
 
 
 def _at_least(low: float, kind: Any) -> Any:
@@ -74,20 +68,12 @@ class OverlayWriter:
         zoom = int(np.clip(round(self.nucleus / result.nuclear_diameter), 1, 8))
         zoom = max(1, min(zoom, self.longest // extent))
         step = -(-extent // self.longest)
-        gray = result.scaled.every(step)[0]
-        gray = np.minimum(gray / max(_DIMMEST_WHITE, float(np.percentile(gray, 99.8))), 1)
-        gray = gray ** np.float32(self.gamma) * np.float32(_WHITE)
-        picture = np.repeat(np.round(gray).astype(np.uint8)[..., np.newaxis], 3, axis=2)
-        picture = _magnified(picture, zoom)
-        kinds: list[tuple[Labels | LazyLabels, tuple[int, int, int]]] = [(result.nuclei, _NUCLEUS)]
+        plane = result.scaled.every(step)[0]
+        kinds: list[tuple[Labels | LazyLabels, Colour]] = [(result.nuclei, NUCLEUS)]
         if result.cells is not result.nuclei:
-            kinds.insert(0, (result.cells, _CELL))
-        for labels, colour in kinds:
-            picture[inner_outlines(_magnified(labels[::step, ::step], zoom), 1 + zoom // 4)] = (
-                colour
-            )
-        return picture
-
-
-def _magnified(plane: NDArray[Any], zoom: int) -> NDArray[Any]:
-    return plane.repeat(zoom, axis=0).repeat(zoom, axis=1) if zoom > 1 else plane
+            kinds.insert(0, (result.cells, CELL))
+        return overlaid(
+            Tone.of(plane, self.gamma).gray(plane),
+            [(labels[::step, ::step], colour) for labels, colour in kinds],
+            zoom,
+        )
