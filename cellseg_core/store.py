@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _EDGE_BYTES = 2**20
-_OF_ALL_IMAGES = ("cells.csv", "run.json")
+_OF_ALL_IMAGES = ("cells.csv", "report.html", "run.json")
 TEMPORARY = ".cellseg-"
 """How the names of files begin that are not whole yet."""
 

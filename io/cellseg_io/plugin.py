@@ -84,4 +84,9 @@ def cellseg_writers() -> list[Component]:
             factory="cellseg_io.overlay:OverlayWriter",
             description="overlay.png: outlines on the brightness-scaled nuclear image",
         ),
+        Component(
+            name="report",
+            factory="cellseg_io.report:ReportWriter",
+            description="report.html: what to look at, pictures to zoom into, plots and maps",
+        ),
     ]
