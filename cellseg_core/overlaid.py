@@ -74,14 +74,17 @@ def overlaid(
     gray: NDArray[np.uint8],
     outlined: Sequence[tuple[NDArray[np.integer[Any]], Colour]],
     zoom: int = 1,
+    width: int | None = None,
 ) -> NDArray[np.uint8]:
     """Return gray pixels (Y, X) as a picture (zoom Y, zoom X, 3) with the outlines of objects.
 
     ``outlined`` are label images (Y, X) and the colour of each; later ones lie over earlier ones.
+    Outlines are ``width`` px of the picture wide. Default: 1, and 1 more for each 4 of ``zoom``.
     """
     picture = magnified(np.repeat(gray[..., np.newaxis], 3, axis=2), zoom)
+    wide = 1 + zoom // 4 if width is None else width
     for labels, colour in outlined:
-        picture[inner_outlines(magnified(labels, zoom), 1 + zoom // 4)] = colour
+        picture[inner_outlines(magnified(labels, zoom), wide)] = colour
     return picture
 
 

@@ -36,7 +36,7 @@ CHECKS = {
     ),
     "Empty": (
         "all pixels of a channel equal, or no cell over 6 standard errors of noise above the "
-        "median cell"
+        "median cell, which is as bright as what is outside of nuclei"
     ),
     "Nuclear size": (
         "median nucleus under 4 or over 15 \u00b5m, or over 1.7 times as large or small as was "
@@ -61,6 +61,7 @@ _DIM = 2.5
 _SATURATED = 5e-4
 _LOWEST_TOP = 32  # a channel of a few counts only has no plateau
 _STANDS_OUT = 6.0
+_OVER_GROUND = 0.5
 _SMALLEST_UM, _LARGEST_UM = 4.0, 15.0
 _OTHER_SIZE = 1.7
 _COVERED = 0.005
@@ -101,7 +102,7 @@ def quality_notes(
         _Window(box, scaled.read(*box.slices)[0], np.asarray(nuclei[box.slices]))
         for box in _boxes(image.shape)
     ]
-    notes = [*_channels(image, table, [window.box for window in windows])]
+    notes = [*_channels(image, table, windows)]
     if len(table):
         notes += _nuclear(image, windows)
         notes += _sizes(image, windows, diameter)
@@ -229,11 +230,11 @@ def _place(box: Box, shape: tuple[int, int]) -> str:
     )
 
 
-def _channels(image: Image, table: CellTable, boxes: Sequence[Box]) -> Iterator[str]:
+def _channels(image: Image, table: CellTable, windows: Sequence[_Window]) -> Iterator[str]:
     """Look for saturated and empty channels."""
     saturated, black, flat = [], [], []
     for number, name in enumerate(image.channels):
-        parts = [_finite(image.read(number, *box.slices)) for box in boxes]
+        parts = [_finite(image.read(number, *window.box.slices)) for window in windows]
         values = np.concatenate([part.ravel() for part in parts])
         if not values.size:
             continue
@@ -244,15 +245,15 @@ def _channels(image: Image, table: CellTable, boxes: Sequence[Box]) -> Iterator[
             if np.unique(means[np.isfinite(means)]).size <= 1:
                 black.append(f"{name} (all {top:g})")
             continue
-        at_top = np.count_nonzero(values == top)
-        below = np.count_nonzero(values >= top - 0.05 * (top - low)) - at_top
+        at_top = int(np.count_nonzero(values == top))
+        below = int(np.count_nonzero(values >= top - 0.05 * (top - low))) - at_top
         if (
             at_top > max(_SATURATED * values.size, 3 * below)
             and top >= _LOWEST_TOP
             and not image.color
         ):
             saturated.append(f"{name} ({100 * at_top / values.size:.1f} % at {top:g})")
-        elif not _stands_out(table, number, parts):
+        elif not _stands_out(table, number, parts, windows):
             flat.append(name)
     if saturated:
         yield (
@@ -278,8 +279,13 @@ def _finite(pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels
 
 
-def _stands_out(table: CellTable, number: int, parts: Sequence[NDArray[Any]]) -> bool:
-    """Return whether any cell is brighter than noise explains; of too few cells, that it is."""
+def _stands_out(
+    table: CellTable, number: int, parts: Sequence[NDArray[Any]], windows: Sequence[_Window]
+) -> bool:
+    """Return whether any cell is brighter than noise explains, or all are than what is outside.
+
+    Where there is too little to tell, it is True.
+    """
     means = table.intensities[:, number]
     if table.uncompensated is not None:
         means = table.uncompensated[:, number]
@@ -289,8 +295,11 @@ def _stands_out(table: CellTable, number: int, parts: Sequence[NDArray[Any]]) ->
     steps = [np.diff(part.astype(np.float64), axis=1).ravel() for part in parts]
     noise = float(np.std(np.concatenate(steps))) / math.sqrt(2)
     above = (means[known] - np.median(means[known])) * np.sqrt(table.areas[known])
-    brightest: float = above.max()
-    return brightest > _STANDS_OUT * noise
+    outside = [part[window.nuclei == 0] for part, window in zip(parts, windows, strict=True)]
+    ground = np.concatenate(outside).astype(np.float64)
+    if not ground.size or float(np.median(means[known]) - ground.mean()) > _OVER_GROUND * noise:
+        return True
+    return float(np.max(above)) > _STANDS_OUT * noise
 
 
 def _sizes(image: Image, windows: Sequence[_Window], diameter: float) -> Iterator[str]:

@@ -17,8 +17,8 @@ __all__ = ["Axis", "Heatmap", "density_plot", "heatmap", "histogram"]
 _WIDTH, _HEIGHT = 260, 120
 _LEFT, _RIGHT, _TOP, _BOTTOM = 6, 6, 6, 30
 _SIDE, _MARGIN = 240, 46
-_BINS = 64
-_TAIL = 99.8  # percentile at which an axis ends; what is beyond counts into the last bin
+_BINS = 48
+_TAIL = 99.7  # percentile at which an axis ends; what is beyond counts into the last bin
 
 
 @attrs.frozen
@@ -98,7 +98,7 @@ def short(value: float) -> str:
     """
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= unit * (10 if name == "k" else 1):
-            return f"{value / unit:g}{name}"
+            return f"{value / unit:.3g}{name}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
@@ -137,7 +137,8 @@ def _steps(counts: NDArray[np.intp], most: int, style: str) -> str:
 
 def _axis_x(axis: Axis, label: str, left: float, right: float, base: float) -> str:
     ticks = "".join(
-        f'<path d="M{x:.1f} {base}v4"/><text x="{x:.1f}" y="{base + 14}">{text}</text>'
+        f'<path d="M{x:.1f} {base}v4"/><text{_kept_in(place)} x="{x:.1f}" y="{base + 14}">{text}'
+        "</text>"
         for place, text in axis.ticks()
         for x in [left + place * (right - left)]
     )
@@ -145,6 +146,11 @@ def _axis_x(axis: Axis, label: str, left: float, right: float, base: float) -> s
         f'<g class="axis"><path d="M{left} {base}H{right}"/>{ticks}'
         f'<text class="label" x="{(left + right) / 2:.0f}" y="{base + 27}">{label}</text></g>'
     )
+
+
+def _kept_in(place: float) -> str:
+    """Return how the text of a tick is set so that it does not stick out."""
+    return ' class="end"' if place > 0.93 else ' class="start"' if place < 0.03 else ""
 
 
 def density_plot(
@@ -194,7 +200,8 @@ def density_plot(
             _axis_x(axes[0], labels[0], left, right, base),
             (
                 f'<g class="axis"><path d="M{left} {top}V{base}"/>{ups}<text class="label" '
-                f'transform="translate(11 {(base + top) / 2:.0f}) rotate(-90)">{labels[1]}</text></g>'
+                f'transform="translate(11 {(base + top) / 2:.0f}) rotate(-90)">{labels[1]}</text>'
+                "</g>"
             ),
         ],
     )

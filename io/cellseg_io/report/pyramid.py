@@ -41,7 +41,7 @@ class Pyramid:
     Attributes
     ----------
     layers
-        ``image``, ``nuclei`` and, if nuclei were grown, ``cells``: for each a list of levels,
+        ``image``, ``cells`` if nuclei were grown, and ``nuclei``: for each a list of levels,
         coarse to fine. A level has ``scale`` (px of the level for a px of the image) and
         ``tiles``: data URIs by ``column_row``.
     step
@@ -83,7 +83,7 @@ def build_pyramid(result: Result, tone: Tone, budget: int, spots: Iterable[Box] 
             kept.append(_halved(strip))
         layers["image"].insert(0, {"scale": 1 / at, "tiles": tiles})
         for name, tiled in maker.outlines(at).items():
-            layers[name].insert(0, tiled)
+            layers[name] = tiled + layers[name]
         if max(-(-length // at) for length in result.image.shape) <= TILE:
             break
         coarser, at = np.concatenate(kept), 2 * at
@@ -100,13 +100,11 @@ class _Maker:
 
     @property
     def outlined(self) -> dict[str, tuple[Labels | LazyLabels, Colour]]:
-        """Return the label images, and the colour of each."""
-        found: dict[str, tuple[Labels | LazyLabels, Colour]] = {
-            "nuclei": (self.result.nuclei, NUCLEUS)
-        }
+        """Return the label images and their colours; later ones lie over earlier ones."""
+        found: dict[str, tuple[Labels | LazyLabels, Colour]] = {}
         if self.result.cells is not self.result.nuclei:
             found["cells"] = (self.result.cells, CELL)
-        return found
+        return {**found, "nuclei": (self.result.nuclei, NUCLEUS)}
 
     def finest(self, budget: int) -> int:
         """Return the step of the finest level that fits, from some tiles at full resolution."""
@@ -138,16 +136,24 @@ class _Maker:
                 pieces.append(self.tone.gray(_reduced(plane, step)))
             yield row, np.concatenate(pieces)
 
-    def outlines(self, step: int) -> dict[str, dict[str, Any]]:
-        """Return the level of outlines that goes with ``step``, none where they would touch."""
+    def outlines(self, step: int) -> dict[str, list[dict[str, Any]]]:
+        """Return the levels of outlines that go with ``step``, none where they would touch.
+
+        At full resolution small nuclei have a level that is magnified as well.
+        """
         if self.result.nuclear_diameter / step < _OUTLINED:
             return {}
-        shape = self.result.image.shape
-        zoom = 1
+        zooms = [1]
         if step == 1:
             zoom = int(np.clip(round(_CLEAR / self.result.nuclear_diameter), 1, _MOST_ZOOM))
-            while zoom > 1 and math.prod(shape) * zoom**2 > _MOST_MAGNIFIED:
+            while zoom > 1 and math.prod(self.result.image.shape) * zoom**2 > _MOST_MAGNIFIED:
                 zoom -= 1
+            zooms = [1, zoom] if zoom > 1 else [1]
+        levels = [self._outlines(step, zoom) for zoom in zooms]
+        return {name: [level[name] for level in levels] for name in self.outlined}
+
+    def _outlines(self, step: int, zoom: int) -> dict[str, dict[str, Any]]:
+        shape = self.result.image.shape
         height, _width = (-(-length // step) * zoom for length in shape)
         levels = {}
         for name, (labels, colour) in self.outlined.items():
@@ -157,7 +163,7 @@ class _Maker:
                 first = max(0, row * TILE // zoom - 1)
                 last = min(height // zoom, -(-(row + 1) * TILE // zoom) + 1)
                 part = np.asarray(labels[first * step : last * step : step, ::step])
-                lines = inner_outlines(magnified(part, zoom), 1 + zoom // 4)
+                lines = inner_outlines(magnified(part, zoom))
                 start = row * TILE - first * zoom
                 for column, tile in _tiles(lines[start : start + TILE]):
                     if tile.any():
@@ -226,8 +232,8 @@ def _reduced(plane: NDArray[Any], step: int) -> NDArray[np.float32]:
     if step == 1:
         return plane.astype(np.float32, copy=False)
     starts: Sequence[NDArray[np.intp]] = [np.arange(0, length, step) for length in plane.shape]
-    sums = np.add.reduceat(plane.astype(np.float32, copy=False), starts[0], axis=0)
-    sums = np.add.reduceat(sums, starts[1], axis=1)
+    rows = np.add.reduceat(plane.astype(np.float32, copy=False), starts[0], axis=0)
+    sums = np.add.reduceat(rows, starts[1], axis=1)
     sizes = [np.diff([*start, length]) for start, length in zip(starts, plane.shape, strict=True)]
-    means: NDArray[np.float32] = sums / np.outer(*sizes).astype(np.float32)
+    means: NDArray[np.float32] = (sums / np.outer(*sizes)).astype(np.float32)
     return means

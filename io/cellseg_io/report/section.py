@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Marker", "Section", "make_section", "safe_json"]
 
+_OUTLINED = 10.0  # px of a nucleus in a picture: smaller ones are not outlined
 _STILL = 1000  # px of the picture that is printed
 _THUMBNAIL = 144
 _MAP = 100  # bins along the longer edge of a map, at most
-_PER_BIN = 3.0  # cells in a bin, about
+_PER_BIN = 6.0  # cells in a bin, about
 
 
 @attrs.frozen
@@ -212,6 +213,7 @@ def _viewer(result: Result, pyramid: Pyramid, spots: Sequence[Any]) -> dict[str,
         "height": height,
         "tile": TILE,
         "um": result.image.pixel_size,
+        "outlined": _OUTLINED / result.nuclear_diameter,
         "layers": pyramid.layers,
         "spots": [[s.box.x0, s.box.y0, s.box.x1, s.box.y1] for s in spots],
     }
@@ -233,7 +235,7 @@ def _still(result: Result, tone: Tone) -> NDArray[np.uint8]:
     step = -(-extent // _STILL)
     gray = tone.gray(result.scaled.every(step)[0])
     zoom = max(1, min(4, _STILL // extent))
-    if result.nuclear_diameter / step < 5:
+    if result.nuclear_diameter * zoom / step < _OUTLINED:
         return overlaid(gray, [], zoom)
     kinds = [(result.nuclei, NUCLEUS)]
     if result.cells is not result.nuclei:
@@ -279,7 +281,7 @@ def _shapes(result: Result, nuclei: Nuclei) -> Iterator[Shape]:
             "solidity",
             "Solidity",
             (
-                "1 is a shape without dents. A long tail to the left is nuclei that were merged, or "
+                "1 is a shape without dents. A tail to the left is nuclei that were merged, or "
                 "ragged outlines."
             ),
         ),
@@ -318,7 +320,7 @@ class _Bins:
 
 
 def _bins(centroids: NDArray[np.float64], shape: tuple[int, int]) -> _Bins:
-    """Return bins that are about square and hold about three cells each, up to 100 in a row."""
+    """Return bins that are about square and hold about six cells each, up to 100 in a row."""
     edge = max(max(shape) / _MAP, (_PER_BIN * shape[0] * shape[1] / max(1, len(centroids))) ** 0.5)
     rows, columns = (max(1, round(length / edge)) for length in shape)
     row = np.minimum((centroids[:, 0] + 0.5) * rows / shape[0], rows - 1).astype(np.intp)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CloseUp", "Spot", "choose_spots", "draw_spot"]
 
-_WIDE = 11.0  # nuclei across a close-up
+_WIDE = 9.0  # nuclei across a close-up
 _SMALLEST = 40  # px across
-_SHOWN = 300  # px of a picture, about
+_SHOWN = 360  # px of a picture, about
 _FEWEST = 4  # cells in a place that is called dim
 
 
@@ -94,15 +94,15 @@ def _candidates(
         )
 
     yield "Dense", "most cells", middle(int(np.argmax(counts)))
+    seam = _at_seam(result, counts, (rows, columns))
+    if seam is not None:
+        yield "At a seam", "where tiles meet", seam
     known = np.where(np.isfinite(nuclear), nuclear, 0)
     sums = np.bincount(cell_bin, known, rows * columns)
     enough = counts >= max(_FEWEST, 0.3 * float(np.median(counts[counts > 0])))
     if enough.any():
         means = np.where(enough, sums / np.maximum(counts, 1), np.inf)
         yield "Dim", "the dimmest nuclei", middle(int(np.argmin(means)))
-    seam = _at_seam(result, counts, (rows, columns))
-    if seam is not None:
-        yield "At a seam", "where tiles meet", seam
     largest = places[int(np.argmax(areas))]
     yield "Largest nucleus", "in the middle: is it one?", (float(largest[0]), float(largest[1]))
     bare = _bare(result, counts.reshape(rows, columns))
@@ -167,7 +167,7 @@ def draw_spot(result: Result, spot: Spot, tone: Tone) -> CloseUp:
     return CloseUp(
         spot=spot,
         plain=palette_png(overlaid(gray, [])),
-        outlined=palette_png(overlaid(gray, outlined, zoom)),
+        outlined=palette_png(overlaid(gray, outlined, zoom, 1)),
         cells=int(np.count_nonzero(np.unique(nuclei))),
         bar=length / box.shape[1],
         bar_text=text,

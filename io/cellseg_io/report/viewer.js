@@ -151,13 +151,13 @@ class Viewer {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.fillStyle = "#000";
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    const outlined = this.scale >= this.data.outlined;
     let missing = 0;
     for (const [name, levels] of Object.entries(this.data.layers)) {
-      if (name !== "image" && !this.shown[name]) continue;
+      if (name !== "image" && !(this.shown[name] && outlined)) continue;
       missing += this.paintLayer(context, ratio, name, levels);
     }
     this.ruler();
-    const outlined = this.data.layers.nuclei.some((level) => level.scale <= 2 * this.scale);
     const percent = this.scale * 100;
     this.box.querySelector(".status").textContent =
       `${percent < 10 ? percent.toPrecision(2) : Math.round(percent)} %` + (outlined ? "" : ": outlines appear when you zoom in");
@@ -169,7 +169,6 @@ class Viewer {
     const wanted = this.scale * ratio;
     let last = levels.findIndex((level) => level.scale >= 0.7 * wanted);
     if (last < 0) last = levels.length - 1;
-    if (name !== "image" && last >= 0 && levels[last].scale > 2.1 * wanted) return 0;
     let first = last;
     if (name === "image") while (first > 0 && first > last - 2) first -= 1;
     else if (last > 0 && Object.keys(levels[last].tiles).length < Object.keys(levels[last - 1].tiles).length) first -= 1;

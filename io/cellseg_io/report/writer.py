@@ -88,13 +88,18 @@ class ReportWriter:
 
         template = template_of("cellseg_io.report", "run.html.j2")
         pages = {name: Page.read(image.folder / _FILE) for name, image in run.images.items()}
-        left, shown = self.megabytes * 1e6, []
+        left = self.megabytes * 1e6
+        shown: list[str] = []
         for name, page in pages.items():
             left -= page.size
             if left >= 0 or not shown:
                 shown.append(name)
         mark = "<!-- sections of images -->"
-        html = template.render(**head_of_run(run, pages, shown), sections=Markup(mark), **_script())
+        html = template.render(
+            **head_of_run(run, pages, shown),
+            sections=Markup(mark),  # noqa: S704 - our own text
+            **_script(),
+        )
         before, after = html.encode("utf-8", "backslashreplace").split(mark.encode())
         path = run.out / _FILE
         with atomic_binary_file(path) as stream:
