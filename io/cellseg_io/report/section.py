@@ -235,7 +235,7 @@ def _still(result: Result, tone: Tone) -> NDArray[np.uint8]:
     step = -(-extent // _STILL)
     gray = tone.gray(result.scaled.every(step)[0])
     zoom = max(1, min(4, _STILL // extent))
-    if result.nuclear_diameter * zoom / step < _OUTLINED:
+    if result.nuclear_diameter * zoom / step < 1.6 * _OUTLINED:
         return overlaid(gray, [], zoom)
     kinds = [(result.nuclei, NUCLEUS)]
     if result.cells is not result.nuclei:

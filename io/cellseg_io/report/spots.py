@@ -167,7 +167,7 @@ def draw_spot(result: Result, spot: Spot, tone: Tone) -> CloseUp:
     return CloseUp(
         spot=spot,
         plain=palette_png(overlaid(gray, [])),
-        outlined=palette_png(overlaid(gray, outlined, zoom, 1)),
+        outlined=palette_png(overlaid(gray, outlined, zoom, 2)),
         cells=int(np.count_nonzero(np.unique(nuclei))),
         bar=length / box.shape[1],
         bar_text=text,
