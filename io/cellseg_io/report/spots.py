@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,6 +22,7 @@ __all__ = ["CloseUp", "Spot", "choose_spots", "draw_spot"]
 _WIDE = 9.0  # nuclei across a close-up
 _SMALLEST = 40  # px across
 _SHOWN = 360  # px of a picture, about
+_TRIED = 20  # places of one kind, for one that shows what no other does
 _FEWEST = 4  # cells in a place that is called dim
 
 
@@ -62,8 +63,14 @@ def choose_spots(
     side = round(min(max(_WIDE * result.nuclear_diameter, _SMALLEST), *shape))
     spots: list[Spot] = []
     centres: list[tuple[float, float]] = []
-    for name, why, (y, x) in _candidates(result, nuclear, areas, side):
-        if any(max(abs(y - cy), abs(x - cx)) < 0.7 * side for cy, cx in centres):
+    for name, why, places in _candidates(result, nuclear, areas, side):
+        free = (
+            (y, x)
+            for y, x in places
+            if all(max(abs(y - cy), abs(x - cx)) >= 0.7 * side for cy, cx in centres)
+        )
+        y, x = next(free, (None, None))
+        if y is None or x is None:
             continue
         centres.append((y, x))
         top = int(np.clip(round(y - side / 2), 0, shape[0] - side))
@@ -74,12 +81,12 @@ def choose_spots(
 
 def _candidates(
     result: Result, nuclear: NDArray[np.float64], areas: NDArray[np.int64], side: int
-) -> Iterator[tuple[str, str, tuple[float, float]]]:
-    """Yield places in the order of what they tell."""
+) -> Iterator[tuple[str, str, list[tuple[float, float]]]]:
+    """Yield, in the order of what they tell, kinds of places, and the best few of each."""
     places = result.table.centroids
     shape = result.image.shape
     if not len(places):
-        yield "Middle", "no cell was found", (shape[0] / 2, shape[1] / 2)
+        yield "Middle", "no cell was found", [(shape[0] / 2, shape[1] / 2)]
         return
     rows, columns = (max(1, length // side) for length in shape)
     row = np.minimum((places[:, 0] * rows / shape[0]).astype(int), rows - 1)
@@ -87,35 +94,42 @@ def _candidates(
     cell_bin = row * columns + column
     counts = np.bincount(cell_bin, minlength=rows * columns)
 
-    def middle(number: int) -> tuple[float, float]:
-        return (
-            (number // columns + 0.5) * shape[0] / rows,
-            (number % columns + 0.5) * shape[1] / columns,
-        )
+    def middles(numbers: Iterable[int]) -> list[tuple[float, float]]:
+        return [
+            (
+                (number // columns + 0.5) * shape[0] / rows,
+                (number % columns + 0.5) * shape[1] / columns,
+            )
+            for number in map(int, numbers)
+        ]
 
-    yield "Dense", "most cells", middle(int(np.argmax(counts)))
+    yield "Dense", "most cells", middles(np.argsort(-counts, kind="stable")[:1])
     seam = _at_seam(result, counts, (rows, columns))
-    if seam is not None:
+    if seam:
         yield "At a seam", "where tiles meet", seam
     known = np.where(np.isfinite(nuclear), nuclear, 0)
     sums = np.bincount(cell_bin, known, rows * columns)
     enough = counts >= max(_FEWEST, 0.3 * float(np.median(counts[counts > 0])))
     if enough.any():
         means = np.where(enough, sums / np.maximum(counts, 1), np.inf)
-        yield "Dim", "the dimmest nuclei", middle(int(np.argmin(means)))
+        yield (
+            "Dim",
+            "the dimmest nuclei",
+            middles(np.argsort(means, kind="stable")[: min(_TRIED, np.count_nonzero(enough))]),
+        )
     largest = places[int(np.argmax(areas))]
-    yield "Largest nucleus", "in the middle: is it one?", (float(largest[0]), float(largest[1]))
+    yield "Largest nucleus", "in the middle: is it one?", [(float(largest[0]), float(largest[1]))]
     bare = _bare(result, counts.reshape(rows, columns))
     if bare is not None:
-        yield "Bright, few nuclei", "signal without nuclei: was something missed?", middle(bare)
-    drawn = places[int(np.random.default_rng(0).integers(len(places)))]
-    yield "At random", "as good as the rest?", (float(drawn[0]), float(drawn[1]))
+        yield "Bright, few nuclei", "signal without nuclei: was something missed?", middles([bare])
+    drawn = places[np.random.default_rng(0).integers(len(places), size=_TRIED)]
+    yield "At random", "as good as the rest?", [(float(y), float(x)) for y, x in drawn]
 
 
 def _at_seam(
     result: Result, counts: NDArray[np.intp], grid: tuple[int, int]
-) -> tuple[float, float] | None:
-    """Return the middle of the densest place that a seam runs through."""
+) -> list[tuple[float, float]]:
+    """Return the middles of the densest places that a seam runs through."""
     seams = result.facts.get("seams") or {"y": [], "x": []}
     height, width = result.image.shape
     through = [
@@ -123,12 +137,12 @@ def _at_seam(
         *(((n + 0.5) * height / grid[0], x) for x in seams["x"] for n in range(grid[0])),
     ]
     if not through:
-        return None
+        return []
     points = np.array(through, np.float64)
     rows = np.minimum((points[:, 0] * grid[0] / height).astype(int), grid[0] - 1)
     columns = np.minimum((points[:, 1] * grid[1] / width).astype(int), grid[1] - 1)
-    best = points[int(np.argmax(counts[rows * grid[1] + columns]))]
-    return float(best[0]), float(best[1])
+    best = np.argsort(-counts[rows * grid[1] + columns], kind="stable")[:_TRIED]
+    return [(float(y), float(x)) for y, x in points[best]]
 
 
 def _bare(result: Result, counts: NDArray[np.intp]) -> int | None:
