@@ -250,7 +250,7 @@ class RunConfig:
         example='["shape", "statistics"]',
     )
     write: tuple[str, ...] = _option(
-        ("csv", "fcs", "labels", "overlay"),
+        ("csv", "fcs", "labels", "overlay", "report"),
         "What to write for each image; `cellseg plugins` lists the writers.",
         "NAME[,NAME]",
         converter=_names,

@@ -10,8 +10,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from cellseg_core.comparing.pictures import bar_length
 from cellseg_core.outlines import inner_outlines
+from cellseg_core.pages.scale import bar_length
 from cellseg_core.painting import CELL, DIMMEST_WHITE, NUCLEUS, PALE, Tone, magnified, reduced
 from cellseg_core.preview_panels import Panel, Preview, Row
 from cellseg_core.protocols import Labels

@@ -42,9 +42,11 @@ from cellseg_core.protocols import (
     Segmenter,
 )
 from cellseg_core.provenance import facts_of
+from cellseg_core.quality_notes import quality_notes
 from cellseg_core.reading_order import reading_order
 from cellseg_core.regions import Regions
 from cellseg_core.scaled import ScaledImage
+from cellseg_core.seams import check_seams, seams_of
 from cellseg_core.segmenting import segment_tiles
 from cellseg_core.stitching import TileObjects, stitch
 from cellseg_core.store import output_error
@@ -327,7 +329,8 @@ class Pipeline:
                 watch.lap("compensate")
         warnings += [str(warning.message) for warning in caught]
         warnings += self._cautions(ready, table, grown=cells is not nuclei)
-        facts = {
+        seams = seams_of(tiles)
+        facts: dict[str, Any] = {
             "segmenter": _name_of(self.segmenter),
             **({} if built.expander is None else {"expander": _name_of(self.expander)}),
             "nuclear": [image.channels[n] for n in ready.scaled.nuclear],
@@ -340,11 +343,18 @@ class Pipeline:
             **({"tiles_done_before": again} if again else {}),
             **({"tiles_left_out": left_out} if left_out else {}),
             "overlap_px": 2 * ready.margin,
+            **({"seams": seams} if len(tiles) > 1 else {}),
             "expand_px": grow_by,
             **({"compensation": compensation} if compensation else {}),
             "removed_small": removed,
             "seconds": watch.laps,
         }
+        if len(tiles) > 1:
+            facts["seams_checked"] = check_seams(
+                seams, nuclei, table.centroids, table.areas, ready.diameter
+            )
+        warnings += quality_notes(image, ready.scaled, nuclei, table, ready.diameter, facts)
+        watch.lap("check")
         return Result(
             image=image,
             nuclei=nuclei,

@@ -20,7 +20,7 @@ from cellseg_core.errors import (
     nearest,
 )
 from cellseg_core.image import Image
-from cellseg_core.inputs import check_inputs, read_source
+from cellseg_core.inputs import read_source
 from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
 from cellseg_core.plugins import Plugins
 from cellseg_core.reading import find_sources, read_each
@@ -54,7 +54,6 @@ def find_typical(
     CellsegError
         If no image can be read, or none has that name.
     """
-    check_inputs([path])
     images = _images(path, config, plugins, reporter)
     names = [image.name for image, _ in images]
     if name is not None and name not in names:

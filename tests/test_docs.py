@@ -140,6 +140,25 @@ def test_the_page_on_tables_has_the_unit_of_every_column() -> None:
         assert found.get(column, "") == told[name if name in told else other], column
 
 
+def test_the_python_of_the_page_on_reports_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("python", "docs/report.md")
+    exec(compile(block, "report.md", "exec"), {})  # noqa: S102 - our own page
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_the_page_on_reports_has_every_check_of_an_image() -> None:
+    from cellseg_core.quality_notes import CHECKS
+
+    page = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    rows = page.split("## What warns", 1)[1].split("\n## ", 1)[0]
+    assert [name.lower() for name in CHECKS] == re.findall(r"^\| ([a-z ]+) \|", rows, re.MULTILINE)[
+        1:
+    ]
+
+
 def test_the_options_in_the_documentation_exist() -> None:
     from cellseg_core.cli import compare, evaluate, preview, run, train
 

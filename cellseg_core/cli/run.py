@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
-    from cellseg_core.reporting import Summary
+    from cellseg_core.reporting import Outcome, Summary
 
 __all__ = ["command", "counted", "summarise"]
 
@@ -71,9 +71,9 @@ def command(
     (s3://bucket/slide.zarr, https://...). Several can be given.
 
     OUT then holds cells.csv with the cells of all images, run.json with what was done, and a
-    folder for each image: the table (CSV, FCS), the label images and overlay.png, which shows the
-    outlines: look at it before you trust a number. An interrupted run goes on where it stopped if
-    the same command is given again.
+    folder for each image: the table (CSV, FCS), the label images and pictures. report.html shows
+    the outlines, plots and what seems wrong: look at it before you trust a number. An interrupted
+    run goes on where it stopped if the same command is given again.
 
     \b
     Examples:
@@ -127,8 +127,18 @@ def summarise(summary: Summary) -> None:
     if summary.failed:
         sources = ", ".join(outcome.source for outcome in summary.failed)
         click.echo(f"{len(summary.failed)} failed, for the reasons above: {sources}", err=True)
+    if done and (summary.out / "report.html").is_file():
+        click.echo(f"Report:  {summary.out / 'report.html'}")
+    else:
+        _show_overlays(summary.out, done)
+    if done and (summary.out / "cells.csv").is_file():
+        click.echo(f"Table:   {summary.out / 'cells.csv'}")
+
+
+def _show_overlays(out: Path, done: Sequence[Outcome]) -> None:
+    """Print where a picture is, if there is one."""
     written = [
-        summary.out / outcome.name / file
+        out / outcome.name / file
         for outcome in done
         for file in outcome.facts["files"]
         if file == "overlay.png"
@@ -136,8 +146,6 @@ def summarise(summary: Summary) -> None:
     if written:
         more = f" and {len(written) - 1} more" if len(written) > 1 else ""
         click.echo(f"Look at: {written[0]}{more}")
-    if done and (summary.out / "cells.csv").is_file():
-        click.echo(f"Table:   {summary.out / 'cells.csv'}")
 
 
 def _moved(compensation: Mapping[str, Any]) -> str:

@@ -8,21 +8,12 @@ from cellseg_core.comparing.ranking import (
     ACCURACY,
     FEW_IMAGES,
     AccuracyFigure,
-    Mark,
     Scores,
     rank,
 )
-from cellseg_core.comparing.shown import (
-    Cell,
-    Column,
-    ImagesDone,
-    Table,
-    interval,
-    listed,
-    number,
-    worded,
-)
+from cellseg_core.comparing.shown import ImagesDone, interval, worded
 from cellseg_core.label_files import Kind
+from cellseg_core.pages.tables import Cell, Column, Mark, Table, listed, number
 
 __all__ = ["accuracy_table", "same_sizes", "size_table", "verdict"]
 

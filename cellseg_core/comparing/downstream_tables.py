@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from cellseg_core.comparing.downstream import DoublePositives
 from cellseg_core.comparing.findings import Findings
-from cellseg_core.comparing.shown import (
-    DASH,
-    Cell,
-    Column,
-    ImagesDone,
-    Table,
-    listed,
-    number,
-    share,
-    whole,
-)
+from cellseg_core.comparing.shown import ImagesDone
+from cellseg_core.pages.tables import DASH, Cell, Column, Table, listed, number, share, whole
 
 __all__ = [
     "correlation_table",

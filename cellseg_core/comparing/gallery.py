@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from cellseg_core.comparing.agreement import Found, Pair, compare_pair
 from cellseg_core.comparing.crops import Crop, choose_crops, methods_by_image
-from cellseg_core.comparing.pictures import Line, Picture, bar_length, draw_crop
-from cellseg_core.comparing.shown import number
+from cellseg_core.comparing.pictures import Line, Picture, draw_crop
 from cellseg_core.label_files import Kind, read_label_file
 from cellseg_core.label_image import LazyLabels
+from cellseg_core.pages.scale import bar_length
+from cellseg_core.pages.tables import number
 from cellseg_core.regions import find_regions
 from cellseg_core.scaled import view
 from cellseg_core.tiling import Box

@@ -6,8 +6,8 @@ import attrs
 
 from cellseg_core.comparing.agreement import Disagreement
 from cellseg_core.comparing.findings import Findings, ImageFindings
-from cellseg_core.comparing.shown import DASH, Cell, Column, Table, number, whole
 from cellseg_core.label_files import Kind
+from cellseg_core.pages.tables import DASH, Cell, Column, Table, number, whole
 
 __all__ = ["PerImage", "per_image"]
 

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from cellseg_core.comparing.method import Method
 from cellseg_core.config import RunConfig
 from cellseg_core.metrics import Evaluation, Summary, draws, resampled_figures
+from cellseg_core.pages.tables import Mark
 from cellseg_core.pipeline import DEFAULT_SEGMENTER
 
 __all__ = [
     "ACCURACY",
     "FEW_IMAGES",
     "AccuracyFigure",
-    "Mark",
     "Scores",
     "best_of",
     "default_methods",
@@ -29,8 +29,6 @@ FEW_IMAGES = 10
 """With fewer images than about this, intervals from draws of the images are too narrow."""
 
 Better = Literal["higher", "lower", "one", "neither"]
-Mark = Literal["", "best", "close"]
-"""``close`` is what cannot be told from the best."""
 
 
 @attrs.frozen

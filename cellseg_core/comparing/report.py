@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,7 @@ from cellseg_core.comparing.report_tables import (
 from cellseg_core.comparing.shown import ImagesDone, worded
 from cellseg_core.metrics import THRESHOLDS
 from cellseg_core.metrics.figures import SIZES, percent
+from cellseg_core.pages.template import template_of
 from cellseg_core.store import atomic_write
 
 if TYPE_CHECKING:
@@ -70,15 +70,7 @@ def write_report(comparison: Comparison) -> Path:
 
 def render(comparison: Comparison) -> str:
     """Return the report as HTML; what users named appears as text, whatever it holds."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    source = files("cellseg_core.comparing").joinpath("report.html.j2").read_text("utf-8")
+    template = template_of("cellseg_core.comparing", "report.html.j2")
     found, kind = comparison.findings, comparison.record["kind"]
     done = ImagesDone.of(found)
     defaults = default_methods([one.method for one in found.methods], comparison.config)
@@ -89,7 +81,7 @@ def render(comparison: Comparison) -> str:
         for evaluations in [[i.evaluation for i in one.images if i.evaluation is not None]]
         if accuracy is not None
     }
-    return environment.from_string(source).render(
+    return template.render(
         head=head(comparison),
         one=worded("{one}", kind),
         many=kind,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from cellseg_core.comparing.shown import DASH, Cell, Column, Table, listed, number
+from cellseg_core.pages.tables import DASH, Cell, Column, Table, listed, number
 
 if TYPE_CHECKING:
     from cellseg_core.comparing.comparison import Comparison

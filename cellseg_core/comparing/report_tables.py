@@ -12,18 +12,9 @@ from cellseg_core.comparing.agreement import Agreement
 from cellseg_core.comparing.findings import Findings, MethodFindings
 from cellseg_core.comparing.quality import FIGURES
 from cellseg_core.comparing.ranking import best_of
-from cellseg_core.comparing.shown import (
-    DASH,
-    Cell,
-    Column,
-    ImagesDone,
-    Table,
-    number,
-    share,
-    spread,
-    whole,
-)
+from cellseg_core.comparing.shown import ImagesDone, spread
 from cellseg_core.label_files import Kind
+from cellseg_core.pages.tables import DASH, Cell, Column, Table, number, share, whole
 
 __all__ = [
     "Alone",

@@ -125,4 +125,9 @@ def cellseg_writers() -> list[Component]:
             requires=("spatialdata>=0.7.3",),
             install="pip install 'cellseg-core[spatialdata]'",
         ),
+        Component(
+            name="report",
+            factory="cellseg_io.report:ReportWriter",
+            description="report.html: what to look at, pictures to zoom into, plots and maps",
+        ),
     ]

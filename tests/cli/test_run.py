@@ -29,11 +29,13 @@ def table(out: Path) -> pd.DataFrame:
 
 
 def files(out: Path) -> dict[str, bytes]:
-    """Return every result file but run.json, which holds times."""
+    """Return every result file but run.json and the report on it, which hold times."""
     return {
         path.relative_to(out).as_posix(): path.read_bytes()
         for path in out.rglob("*")
-        if path.is_file() and path.name != "run.json" and ".cellseg" not in path.parts
+        if path.is_file()
+        and path.relative_to(out).as_posix() not in ("run.json", "report.html")
+        and ".cellseg" not in path.parts
     }
 
 
@@ -45,6 +47,7 @@ def test_one_command_gives_table_masks_and_picture(cellseg, write_image, tmp_pat
         "cells.csv",
         *(f"image/{name}" for name in (
             "cells.csv", "cells.fcs", "nuclei.ome.tif", "cells.ome.tif", "overlay.png",
+            "report.html",
         )),
     }  # fmt: skip
     frame = table(out)
@@ -60,7 +63,7 @@ def test_one_command_gives_table_masks_and_picture(cellseg, write_image, tmp_pat
     for name, values in zip(fcs.pnn_labels, events.T, strict=True):
         assert np.array_equal(values, frame[name].astype(np.float32)), name
     assert f"{len(frame)} cells in 1 of 1 image," in done.out
-    assert str(out / "image" / "overlay.png") in done.out
+    assert f"Report:  {out / 'report.html'}" in done.out
 
 
 def test_the_record_says_what_was_done_with_what(cellseg, write_image, tmp_path) -> None:

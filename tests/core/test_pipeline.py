@@ -218,7 +218,7 @@ def test_compensation_is_recorded_and_leaves_the_named_channels_alone(compensato
 
 def test_compensation_of_cells_that_do_not_touch_says_so() -> None:
     result = Pipeline(segmenter=Boxes(), nuclear_diameter=10, compensator="contact").run(boxes())
-    assert "compensation changed nothing" in result.warnings[-1]
+    assert any("compensation changed nothing" in told for told in result.warnings)
 
 
 def test_features_of_nuclei_rings_and_cells_have_one_id() -> None:
@@ -255,4 +255,5 @@ def test_no_one_is_told_to_grow_cells_where_every_channel_was_to_be_left_alone()
         compensator="conserving",
         compensate_except=("DAPI", "CD3"),
     )
-    assert not pipeline.run(touching(), "DAPI").warnings
+    warnings = pipeline.run(touching(), "DAPI").warnings
+    assert not any("--expand" in told for told in warnings)

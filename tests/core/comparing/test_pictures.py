@@ -9,7 +9,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from cellseg_core.comparing.pictures import LINES, Picture, bar_length, draw_crop
+from cellseg_core.comparing.pictures import LINES, Picture, draw_crop
+from cellseg_core.pages.scale import bar_length
 
 
 def decoded(picture: Picture) -> np.ndarray:
