@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from cellseg_core.address import Address, Location, as_location
+from cellseg_core.address import Address, Location
 from cellseg_core.cli.options import config_from, run_options
 from cellseg_core.cli.progress import Console
+from cellseg_core.cli.sections import SectionedCommand
 from cellseg_core.config import RunConfig, option_name
 from cellseg_core.errors import ConfigurationError
 
@@ -34,8 +35,12 @@ _WITHOUT_EFFECT = (
 )  # fmt: skip
 
 
-@click.command("preview", short_help="Show one crop under several settings, to choose from.")
-@click.argument("source", metavar="INPUT", type=as_location)
+@click.command(
+    "preview",
+    cls=SectionedCommand,
+    short_help="Show one crop under several settings, to choose from.",
+)
+@click.argument("text", metavar="INPUT")
 @click.option(
     "-o",
     "--output",
@@ -85,7 +90,7 @@ _WITHOUT_EFFECT = (
 )
 @click.option("--quiet", is_flag=True, help="Show warnings and failures only.")
 def command(
-    source: Location,
+    text: str,
     out: Path,
     segmenters: str,
     diameters: str,
@@ -112,12 +117,14 @@ def command(
 
     Exit status: 0 if every panel could be drawn, 1 if some failed, 2 for wrong use.
     """  # noqa: D301 - click takes \b for a paragraph to leave alone
+    from cellseg_core.inputs import input_locations
     from cellseg_core.plugins import load_plugins
     from cellseg_core.preview import preview
     from cellseg_core.typical import find_typical
 
     if out.suffix.lower() != ".png":
         raise ConfigurationError(f"the picture is a PNG: -o {out.stem}.png instead of {out.name}.")
+    (source,) = input_locations([text])
     settings, plugins = config_from(given, config), load_plugins()
     chosen: dict[str, Any] = {
         "segmenters": [one.strip() for one in segmenters.split(",") if one.strip()],
