@@ -57,13 +57,13 @@ class Level:
         """Return a numpy array for integers and slices, one for each axis or fewer."""
         keys = key if isinstance(key, tuple) else (key,)
         keys += (slice(None),) * (2 - len(keys))
-        ranges = [
-            range(*one.indices(length))
-            if isinstance(one, slice)
-            else range(length)[int(one) : int(one) + 1]
-            for one, length in zip(keys, self.shape, strict=True)
-        ]
-        window = self.read(*(slice(one.start, one.stop, one.step) for one in ranges))
+        windows = []
+        for one, length in zip(keys, self.shape, strict=True):
+            if not isinstance(one, slice):
+                place = range(length)[int(one)]
+                one = slice(place, place + 1)
+            windows.append(one)
+        window = self.read(*windows)
         return window[tuple(slice(None) if isinstance(one, slice) else 0 for one in keys)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

@@ -151,14 +151,23 @@ def try_settings(
 
 
 def _tiles_of(box: Box, edge: int, margin: int, shape: tuple[int, int]) -> list[Tile]:
-    """Return tiles whose cores partition a part of an image of ``shape``."""
-    tiles = []
-    for tile in tile_image(box.shape, edge, 0):
+    """Return tiles whose cores cover a part of an image of ``shape``, the outer ones to its edges.
+
+    So nuclei whose centre lies beyond the part belong to a tile as well.
+    """
+    height, width = shape
+    tiles = tile_image(box.shape, edge, 0)
+    rows, columns = tiles[-1].row, tiles[-1].col
+    found = []
+    for tile in tiles:
+        y0, y1 = tile.core.y0 + box.y0, tile.core.y1 + box.y0
+        x0, x1 = tile.core.x0 + box.x0, tile.core.x1 + box.x0
+        window = Box(y0, y1, x0, x1).grown(margin, shape)
         core = Box(
-            tile.core.y0 + box.y0,
-            tile.core.y1 + box.y0,
-            tile.core.x0 + box.x0,
-            tile.core.x1 + box.x0,
+            0 if tile.row == 0 else y0,
+            height if tile.row == rows else y1,
+            0 if tile.col == 0 else x0,
+            width if tile.col == columns else x1,
         )
-        tiles.append(attrs.evolve(tile, core=core, window=core.grown(margin, shape)))
-    return tiles
+        found.append(Tile(tile.row, tile.col, core, window))
+    return found

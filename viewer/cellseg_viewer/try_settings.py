@@ -115,7 +115,7 @@ class TrySettings(Container[Any]):
         except CellsegError as error:
             self._fail(error)
             return None
-        key = tuple(id(layer) for layer in layers)
+        key = tuple(layers)
         levels = levels_known(layers) or self._known.get(key)
 
         def work() -> Trial | CellsegError:
