@@ -40,26 +40,26 @@ class ColourCells(Container[Any]):
 
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = napari_viewer
-        self._layer: Any = None
-        self._labels = ComboBox(label="cells of", choices=self._labels_layers)
-        self._value = ComboBox(label="colour by", choices=self._columns, nullable=True)
-        self._colormap = ComboBox(label="colours", choices=_COLORMAPS)
+        self._coloured: Any = None
+        self.cells = ComboBox(label="cells of", choices=self._labels_layers)
+        self.value = ComboBox(label="colour by", choices=self._columns, nullable=True)
+        self.colours = ComboBox(label="colours", choices=_COLORMAPS)
         hint = Label(value="Contrast: in the controls\nof the new layer.")
-        super().__init__(widgets=[self._labels, self._value, self._colormap, hint])
-        self._labels.changed.connect(self._value.reset_choices)
-        self._value.changed.connect(self._draw)
-        self._colormap.changed.connect(self._recolour)
+        super().__init__(widgets=[self.cells, self.value, self.colours, hint])
+        self.cells.changed.connect(self.value.reset_choices)
+        self.value.changed.connect(self._draw)
+        self.colours.changed.connect(self._recolour)
         self._choose_cells()
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.connect(self._refresh)
 
     def _refresh(self, _event: Any = None) -> None:
-        self._labels.reset_choices()
+        self.cells.reset_choices()
 
     def _choose_cells(self) -> None:
-        choices = self._labels.choices
+        choices = self.cells.choices
         if choices:
-            self._labels.value = choices[-1]
+            self.cells.value = choices[-1]
 
     def _labels_layers(self, _widget: Any = None) -> list[Any]:
         from napari.layers import Labels
@@ -67,22 +67,22 @@ class ColourCells(Container[Any]):
         return [one for one in self._viewer.layers if isinstance(one, Labels) and len(one.features)]
 
     def _columns(self, _widget: Any = None) -> list[str]:
-        layer = self._labels.value
+        layer = self.cells.value
         if layer is None:
             return []
         numbers = layer.features.select_dtypes(["number", "bool"])
         return [str(name) for name in numbers if name != "index"]
 
     def _recolour(self, colormap: str) -> None:
-        if self._layer is not None:
-            self._layer.colormap = colormap
+        if self._coloured is not None:
+            self._coloured.colormap = colormap
 
     def _draw(self, column: str | None) -> None:
         """Show the values of a column, in a layer of its own."""
-        labels = self._labels.value
-        if self._layer is not None and self._layer in self._viewer.layers:
-            self._viewer.layers.remove(self._layer)
-        self._layer = None
+        labels = self.cells.value
+        if self._coloured is not None and self._coloured in self._viewer.layers:
+            self._viewer.layers.remove(self._coloured)
+        self._coloured = None
         if labels is None or column is None:
             return
         table = labels.features
@@ -94,12 +94,12 @@ class ColourCells(Container[Any]):
             return np.where(known, by_id[np.where(known, window, 0)], np.float32(np.nan))
 
         levels = mapped(_levels(labels), coloured, np.float32)
-        self._layer = self._viewer.add_image(
+        self._coloured = self._viewer.add_image(
             levels if labels.multiscale else levels[0],
             name=f"{labels.name} by {column}",
             multiscale=labels.multiscale,
             rgb=False,
-            colormap=self._colormap.value,
+            colormap=self.colours.value,
             contrast_limits=_limits(values),
             scale=labels.scale,
             translate=labels.translate,

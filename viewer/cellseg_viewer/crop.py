@@ -83,6 +83,7 @@ def source_of(layer: Any) -> str | None:
 def box_of_view(layer: Any) -> Box:
     """Return the part of a layer that is in the field of view, in px of its full size."""
     corners = np.asarray(layer.corner_pixels, float)[:, -2:]
+    corners[1] += 1
     if layer.multiscale:
         corners = corners * np.asarray(layer.downsample_factors)[layer.data_level][-2:]
     return _box(corners[0], corners[1])

@@ -118,14 +118,14 @@ class TrySettings(Container[Any]):
         key = tuple(layers)
         levels = levels_known(layers) or self._known.get(key)
 
-        def work() -> Trial | CellsegError:
+        def work() -> Trial | str:
             try:
                 return try_settings(image, box, config, self._plugins, levels=levels)
             except CellsegError as error:
-                return error
+                return str(error)
 
-        def done(found: Trial | CellsegError) -> None:
-            if isinstance(found, CellsegError):
+        def done(found: Trial | str) -> None:
+            if isinstance(found, str):
                 self._fail(found)
                 return
             self._known[key] = found.brightness
@@ -201,11 +201,11 @@ class TrySettings(Container[Any]):
         ]
         self.told.value = "\n".join(told)
 
-    def _fail(self, error: Exception) -> None:
-        from napari.utils.notifications import show_error
+    def _fail(self, error: CellsegError | str) -> None:
+        from napari.utils import notifications
 
         self.told.value = str(error)
-        show_error(str(error))
+        notifications.show_error(str(error))
 
     def _busy(self, busy: bool) -> None:
         self.run.enabled = not busy
