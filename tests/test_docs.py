@@ -23,11 +23,18 @@ import cellseg_backends
 import cellseg_core
 import cellseg_io
 import cellseg_postprocess
+import cellseg_viewer
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
     info.name
-    for package in (cellseg_core, cellseg_backends, cellseg_io, cellseg_postprocess)
+    for package in (
+        cellseg_core,
+        cellseg_backends,
+        cellseg_io,
+        cellseg_postprocess,
+        cellseg_viewer,
+    )
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
 ]
 
@@ -66,11 +73,17 @@ def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_options_in_the_documentation_exist() -> None:
-    from cellseg_core.cli import compare, evaluate, run, train
+    from cellseg_core.cli import compare, evaluate, run, train, view
 
     seen = set()
     files = ["README.md", *(str(one.relative_to(ROOT)) for one in (ROOT / "docs").glob("*.md"))]
-    commands = {"run": run, "train": train, "compare": compare, "evaluate": evaluate}
+    commands = {
+        "run": run,
+        "train": train,
+        "compare": compare,
+        "evaluate": evaluate,
+        "view": view,
+    }
     for name, module in commands.items():
         known = {option for parameter in module.command.params for option in parameter.opts}
         for file in files:

@@ -13,17 +13,19 @@ import cellseg_backends
 import cellseg_core
 import cellseg_io
 import cellseg_postprocess
+import cellseg_viewer
 
 PACKAGES = {
     "cellseg_core": cellseg_core,
     "cellseg_backends": cellseg_backends,
     "cellseg_io": cellseg_io,
     "cellseg_postprocess": cellseg_postprocess,
+    "cellseg_viewer": cellseg_viewer,
 }
 HEAVY = {
-    "bioio", "cellpose", "dask", "fcswrite", "fsspec", "imagecodecs", "keras", "matplotlib",
-    "numba", "pandas", "PIL", "scipy", "skimage", "stardist", "tensorflow", "tifffile", "torch",
-    "zarr",
+    "bioio", "cellpose", "dask", "fcswrite", "fsspec", "imagecodecs", "keras", "magicgui",
+    "matplotlib", "napari", "numba", "pandas", "PIL", "qtpy", "scipy", "skimage", "stardist",
+    "tensorflow", "tifffile", "torch", "vispy", "zarr",
 }  # fmt: skip
 
 

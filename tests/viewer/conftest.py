@@ -69,7 +69,7 @@ def napari_started() -> None:
         pytest.skip(str(error))
     try:
         from qtpy import QtWidgets  # noqa: F401
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - Qt raises errors of its own
         pytest.skip(f"Qt does not start: {error}")
 
 

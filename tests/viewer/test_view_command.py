@@ -10,7 +10,6 @@ from PIL import Image
 
 from cellseg_core.cli.main import main
 
-
 # napari, and what it is made of, use what is deprecated elsewhere.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 import tomllib
 
 import numpy as np
@@ -31,14 +32,16 @@ def opened(viewer, finished):
     return viewer
 
 
-def wait_for(worker) -> None:
-    """Let Qt work until the worker is done."""
-    from qtpy.QtCore import QEventLoop, QTimer
+def try_out(panel) -> None:
+    """Press the button, and let Qt work until the trial is over."""
+    from qtpy.QtWidgets import QApplication
 
-    loop = QEventLoop()
-    worker.finished.connect(loop.quit)
-    QTimer.singleShot(60_000, loop.quit)
-    loop.exec()
+    panel.run.native.click()
+    until = time.monotonic() + 60
+    while not panel.run.enabled and time.monotonic() < until:
+        QApplication.processEvents()
+        time.sleep(0.005)
+    assert panel.run.enabled
 
 
 def test_pointing_at_a_cell_tells_its_values(opened) -> None:
@@ -95,12 +98,13 @@ def test_settings_are_tried_on_what_is_in_view(opened, finished) -> None:
     panel.segmenter.value = "watershed"
     panel.estimate.value = False
     panel.diameter.value = 10
-    wait_for(panel.start())
+    try_out(panel)
     for kind in ("nuclei", "cells"):
         ours = np.asarray(opened.layers[f"try: {kind}"].data)
         theirs = np.asarray(opened.layers[kind].data)
         assert np.array_equal(ours > 0, theirs > 0)
-    assert f"{FinishedRun.read(finished).images['a'].cells} cells in 160 x 120 px" in panel.told.value
+    cells = FinishedRun.read(finished).images["a"].cells
+    assert f"{cells} cells in 160 x 120 px" in panel.told.value
     assert panel.run.enabled
 
 
@@ -114,7 +118,7 @@ def test_settings_are_tried_in_a_rectangle_and_again(opened) -> None:
     panel.part.value = shapes
     for expand in (0, 1):
         panel.expand.value = expand
-        wait_for(panel.start())
+        try_out(panel)
     found = opened.layers["try: cells"]
     assert found.data.shape == (26, 21)
     assert np.allclose(found.translate, [10, 15])
@@ -129,19 +133,19 @@ def test_what_cannot_be_tried_is_told_in_words(viewer, monkeypatch) -> None:
     told: list[str] = []
     monkeypatch.setattr("napari.utils.notifications.show_error", told.append)
     panel = TrySettings(viewer)
-    assert panel.start() is None
+    panel.run.native.click()
     viewer.add_image(np.zeros((40, 40), np.uint8), name="nuclei")
     viewer.add_image(np.zeros((30, 40), np.uint8), name="membranes")
     panel.membrane.value = [viewer.layers["membranes"]]
-    assert panel.start() is None
+    panel.run.native.click()
     panel.membrane.value = []
     shapes = viewer.add_shapes(name="here")
     panel.part.value = shapes
-    assert panel.start() is None
+    panel.run.native.click()
     panel.part.value = panel.part.choices[0]
     panel.segmenter.value = "watershed"
     monkeypatch.setattr("cellseg_viewer.trial.LARGEST", 10)
-    wait_for(panel.start())
+    try_out(panel)
     for text, expected in zip(
         told, ("choose the layer", "same size", "Draw a rectangle", "Zoom in"), strict=True
     ):

@@ -119,9 +119,9 @@ def _known(layer: Any) -> dict[str, Any]:
 
 def _pixel_size(layer: Any) -> float | None:
     """Return the edge of a pixel in um, where the layer has a unit of length."""
-    try:
-        import pint
+    import pint
 
+    try:
         edge = (float(layer.scale[-1]) * layer.units[-1]).to("micrometer")
     except (AttributeError, TypeError, ValueError, pint.DimensionalityError):
         return None

@@ -47,7 +47,7 @@ def start() -> None:
         egl.eglInitialize(display)
         egl.eglBindAPI(egl.EGL_OPENGL_API)
         config = egl.eglChooseConfig(display)[0]
-        context = egl.eglCreateContext(display, config, None)
+        context = egl.eglCreateContext(display, config)
         surface = egl.eglCreatePbufferSurface(
             display, config, [egl.EGL_WIDTH, 8, egl.EGL_HEIGHT, 8]
         )

@@ -137,10 +137,8 @@ def _every(level: Level, step: int) -> Level:
     """Return every ``step``-th pixel of a level, read in bands of rows."""
 
     def read(rows: slice, columns: slice) -> NDArray[Any]:
-        wanted = [
-            range(0, length, step)[one] for one, length in zip((rows, columns), level.shape, strict=True)
-        ]
-        down, across = wanted
+        down = range(0, level.shape[0], step)[rows]
+        across = range(0, level.shape[1], step)[columns]
         out = np.empty((len(down), len(across)), level.dtype)
         if out.size:
             whole = (len(down), max(1, abs(across.step) * len(across) * abs(down.step)))

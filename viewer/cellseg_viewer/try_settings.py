@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
@@ -21,7 +20,7 @@ from magicgui.widgets import (
 )
 
 from cellseg_core.config import RunConfig
-from cellseg_core.errors import CellsegError, ConfigurationError
+from cellseg_core.errors import CellsegError
 from cellseg_core.normalize import Brightness
 from cellseg_core.plugins import load_plugins
 from cellseg_core.store import output_error
@@ -105,8 +104,8 @@ class TrySettings(Container[Any]):
             expand=self.expand.value,
         )
 
-    def start(self) -> Any:
-        """Try the settings in a thread; return the worker, or None if they make no sense."""
+    def start(self) -> None:
+        """Try the settings in a thread, and show what was found."""
         from napari.qt.threading import create_worker
 
         try:
@@ -114,7 +113,7 @@ class TrySettings(Container[Any]):
             config, image, box = self.config(), image_of(layers), self._box()
         except CellsegError as error:
             self._fail(error)
-            return None
+            return
         key = tuple(layers)
         levels = levels_known(layers) or self._known.get(key)
 
@@ -135,9 +134,8 @@ class TrySettings(Container[Any]):
         self.told.value = "Looking at the image..."
         worker = create_worker(work, _start_thread=False)
         worker.returned.connect(done)
-        worker.finished.connect(lambda: self._busy(False))
+        worker.finished.connect(lambda _=None: self._busy(False))
         worker.start()
-        return worker
 
     def write(self, path: Path) -> str:
         """Write the settings into a TOML file, and return the command that runs with them.
@@ -194,11 +192,9 @@ class TrySettings(Container[Any]):
                 opacity=0.7,
             )
             added.contour = 1
-        told = [
-            f"{found.count:,} cells in {found.box.shape[1]} x {found.box.shape[0]} px; nuclei about "
-            f"{found.diameter:.1f} px ({found.known_from}).",
-            *found.warnings,
-        ]
+        size = f"{found.box.shape[1]} x {found.box.shape[0]} px"
+        about = f"nuclei about {found.diameter:.1f} px ({found.known_from})"
+        told = [f"{found.count:,} cells in {size}; {about}.", *found.warnings]
         self.told.value = "\n".join(told)
 
     def _fail(self, error: CellsegError | str) -> None:
@@ -239,7 +235,9 @@ class TrySettings(Container[Any]):
         from napari.layers import Image
 
         return [
-            one for one in self._viewer.layers if isinstance(one, Image) and one.ndim == 2 and not one.rgb
+            one
+            for one in self._viewer.layers
+            if isinstance(one, Image) and one.ndim == 2 and not one.rgb
         ]
 
     def _parts(self, _widget: Any = None) -> list[Any]:

@@ -175,8 +175,11 @@ def _smaller(path: Location, stored: StoredImage, plan: Plan) -> list[LazyPlanes
             array = open_array(path, name)
         except (OSError, ValueError, KeyError):
             continue
-        across = [n for axis, n in enumerate(array.shape) if axis not in (plan.y, plan.x)]
-        if across == [n for axis, n in enumerate(stored.axes.shape) if axis not in (plan.y, plan.x)]:
+        if array.ndim != len(stored.axes.shape):
+            continue
+        planes = {plan.y: array.shape[plan.y], plan.x: array.shape[plan.x]}
+        expected = [planes.get(axis, size) for axis, size in enumerate(stored.axes.shape)]
+        if list(array.shape) == expected:
             shape = (len(plan.planes), array.shape[plan.y], array.shape[plan.x])
             stored_as = (array.chunks[plan.y], array.chunks[plan.x])
             source = ZarrPlanes(path, name, plan)
