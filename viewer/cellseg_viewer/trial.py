@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from multiprocessing import get_context
 
 import attrs
 import numpy as np
 
 from cellseg_core.config import RunConfig
-from cellseg_core.errors import ConfigurationError
+from cellseg_core.errors import CellsegError, ConfigurationError
 from cellseg_core.growing import grow
 from cellseg_core.image import Image
 from cellseg_core.label_store import make_labels
 from cellseg_core.length import Length
 from cellseg_core.normalize import Brightness
 from cellseg_core.pipeline import Pipeline
-from cellseg_core.plugins import Plugins
+from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.preparing import StepWatch, prepare
 from cellseg_core.protocols import Labels
 from cellseg_core.reading_order import reading_order
@@ -24,7 +26,7 @@ from cellseg_core.segmenting import segment_tiles
 from cellseg_core.stitching import stitch
 from cellseg_core.tiling import Box, Tile, tile_image
 
-__all__ = ["LARGEST", "Trial", "try_settings"]
+__all__ = ["LARGEST", "Trial", "TrialProcess", "try_settings"]
 
 LARGEST = 2048
 """Px: edges of a part that can be tried."""
@@ -171,3 +173,42 @@ def _tiles_of(box: Box, edge: int, margin: int, shape: tuple[int, int]) -> list[
         )
         found.append(Tile(tile.row, tile.col, core, window))
     return found
+
+
+class TrialProcess:
+    """Tries settings in a process of its own, which stays for the next trial.
+
+    The software that draws without a graphics card and TensorFlow cannot be in one process: both
+    have a compiler of the same name in them.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+
+    def run(
+        self, image: Image, box: Box, config: RunConfig, levels: Brightness | None
+    ) -> Trial | str:
+        """Return what :func:`try_settings` does, or what is wrong."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        try:
+            return self._pool.submit(_tried, image, box, config, levels).result()
+        except BrokenExecutor:
+            self.close()
+            return (
+                "the trial ended without a word: perhaps memory was short. Try a smaller part, or "
+                "another segmenter."
+            )
+
+    def close(self) -> None:
+        """End the process."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = None
+
+
+def _tried(image: Image, box: Box, config: RunConfig, levels: Brightness | None) -> Trial | str:
+    try:
+        return try_settings(image, box, config, load_plugins(), levels=levels)
+    except CellsegError as error:
+        return str(error)

@@ -26,7 +26,7 @@ from cellseg_core.plugins import load_plugins
 from cellseg_core.store import output_error
 from cellseg_core.tiling import Box
 from cellseg_viewer.crop import box_of_shape, box_of_view, image_of, levels_known, source_of
-from cellseg_viewer.trial import Trial, try_settings
+from cellseg_viewer.trial import Trial, TrialProcess
 
 __all__ = ["TrySettings"]
 
@@ -46,6 +46,7 @@ class TrySettings(Container[Any]):
     def __init__(self, napari_viewer: Any) -> None:
         self._viewer = napari_viewer
         self._plugins = load_plugins()
+        self._process = TrialProcess()
         self._known: dict[tuple[Any, ...], Brightness] = {}
         self.nuclear = Select(label="nuclei", choices=self._images)
         self.membrane = Select(label="membranes", choices=self._images)
@@ -83,6 +84,7 @@ class TrySettings(Container[Any]):
         self.save.changed.connect(self._ask_where)
         for event in (self._viewer.layers.events.inserted, self._viewer.layers.events.removed):
             event.connect(self._refresh)
+        self.native.destroyed.connect(self._process.close)
         self._choose_nuclei()
 
     def config(self) -> RunConfig:
@@ -117,12 +119,6 @@ class TrySettings(Container[Any]):
         key = tuple(layers)
         levels = levels_known(layers) or self._known.get(key)
 
-        def work() -> Trial | str:
-            try:
-                return try_settings(image, box, config, self._plugins, levels=levels)
-            except CellsegError as error:
-                return str(error)
-
         def done(found: Trial | str) -> None:
             if isinstance(found, str):
                 self._fail(found)
@@ -132,7 +128,7 @@ class TrySettings(Container[Any]):
 
         self._busy(True)
         self.told.value = "Looking at the image..."
-        worker = create_worker(work, _start_thread=False)
+        worker = create_worker(self._process.run, image, box, config, levels, _start_thread=False)
         worker.returned.connect(done)
         worker.finished.connect(lambda _=None: self._busy(False))
         worker.start()

@@ -142,9 +142,11 @@ def test_what_cannot_be_tried_is_told_in_words(viewer, monkeypatch) -> None:
     shapes = viewer.add_shapes(name="here")
     panel.part.value = shapes
     panel.run.native.click()
-    panel.part.value = panel.part.choices[0]
     panel.segmenter.value = "watershed"
-    monkeypatch.setattr("cellseg_viewer.trial.LARGEST", 10)
+    viewer.add_image(np.zeros((40, 3000), np.uint8), name="wide")
+    rectangle = np.array([[0, 0], [0, 2900], [30, 2900], [30, 0]])
+    panel.nuclear.value = [viewer.layers["wide"]]
+    panel.part.value = viewer.add_shapes([rectangle], shape_type="rectangle", name="long")
     try_out(panel)
     for text, expected in zip(
         told, ("choose the layer", "same size", "Draw a rectangle", "Zoom in"), strict=True
