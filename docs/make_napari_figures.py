@@ -7,29 +7,18 @@ It needs no screen. The tissue is the one of `cellseg demo`.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from cellseg_viewer import offscreen
-
-offscreen.start()
-
-import napari
 import numpy as np
 from PIL import Image
-from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QApplication
 
-from cellseg_core.batch import run_batch
-from cellseg_core.cli.demo import write_demo_image
-from cellseg_core.config import RunConfig
 from cellseg_core.finished_run import FinishedRun
-from cellseg_viewer.colour_cells import ColourCells
-from cellseg_viewer.layers import layers_of
-from cellseg_viewer.try_settings import TrySettings
-from cellseg_viewer.window import add_layers
+from cellseg_viewer import offscreen
 
 FOLDER = Path(__file__).parent / "images"
 SIZE = (1360, 860)
@@ -37,6 +26,9 @@ SIZE = (1360, 860)
 
 def save(viewer: Any, file: str) -> None:
     """Write the window; Qt draws its panels, and OpenGL the canvas, which Qt leaves empty."""
+    from qtpy.QtCore import QPoint
+    from qtpy.QtWidgets import QApplication
+
     QApplication.processEvents()
     window = viewer.window._qt_window
     canvas = viewer.window._qt_viewer.canvas
@@ -53,6 +45,12 @@ def save(viewer: Any, file: str) -> None:
 
 def opened(run: FinishedRun) -> Any:
     """Return a window with the run."""
+    import napari
+    from qtpy.QtWidgets import QApplication
+
+    from cellseg_viewer.layers import layers_of
+    from cellseg_viewer.window import add_layers
+
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZE)
     add_layers(viewer, layers_of(run, run.choose()).layers)
@@ -62,10 +60,16 @@ def opened(run: FinishedRun) -> Any:
 
 def main() -> None:
     """Draw both."""
+    offscreen.start()
+    from qtpy.QtWidgets import QApplication
+
+    from cellseg_viewer.colour_cells import ColourCells
+    from cellseg_viewer.try_settings import TrySettings
+
     with tempfile.TemporaryDirectory() as folder:
-        image, out = Path(folder) / "tissue.ome.tif", Path(folder) / "out"
-        write_demo_image(image)
-        run_batch([image], out, RunConfig(nuclear=("DAPI",), expand=2))
+        out = Path(folder)
+        # In a process of its own: Mesa and TensorFlow do not get along in one.
+        subprocess.run([sys.executable, "-m", "cellseg_core", "demo", "-o", out], check=True)
         run = FinishedRun.read(out)
 
         viewer = opened(run)
