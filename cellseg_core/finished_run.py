@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 
 from cellseg_core.address import Location, as_location
-from cellseg_core.errors import ImageError
+from cellseg_core.errors import ImageError, nearest
 from cellseg_core.image import Position
 from cellseg_core.label_files import Kind, labels_of_result, read_label_file
 from cellseg_core.label_image import LazyLabels, read_labels
@@ -94,17 +94,31 @@ class FinishedImage:
         ImageError
             If it is not there, or damaged.
         """
+        frame = self.frame()
+        try:
+            return self._as_table(frame)
+        except (ValueError, LookupError) as error:
+            path = self.folder / "cells.csv"
+            raise ImageError(f"{path} cannot be read: {error}. Run again with --fresh.") from error
+
+    def frame(self) -> pd.DataFrame:
+        """Return ``cells.csv`` as it is: a row for each cell.
+
+        Raises
+        ------
+        ImageError
+            If it is not there, or damaged.
+        """
         import pandas as pd
 
         path = self.folder / "cells.csv"
         try:
-            frame = pd.read_csv(path, float_precision="round_trip")
-            return self._as_table(frame)
+            return pd.read_csv(path, float_precision="round_trip")
         except FileNotFoundError as error:
             raise ImageError(
                 f"{path} is not there. Run again with `csv` among the writers (--write)."
             ) from error
-        except (OSError, ValueError, LookupError) as error:
+        except (OSError, ValueError) as error:
             raise ImageError(f"{path} cannot be read: {error}. Run again with --fresh.") from error
 
     def _as_table(self, frame: pd.DataFrame) -> CellTable:
@@ -165,6 +179,22 @@ class FinishedRun:
                 f"{path} is damaged, or of another version ({type(error).__name__}: {error}). Run "
                 "again with --fresh."
             ) from error
+
+    def choose(self, name: str | None = None) -> FinishedImage:
+        """Return the image of a name, or the first.
+
+        Raises
+        ------
+        ImageError
+            If there is none; the message has the nearest.
+        """
+        if not self.images:
+            raise ImageError(f"{self.out} has no image that was done: all failed. See run.json.")
+        if name is None:
+            return next(iter(self.images.values()))
+        if name not in self.images:
+            raise ImageError(f"{self.out} has no image {name!r}; {nearest(name, self.images)}.")
+        return self.images[name]
 
     @classmethod
     def of(cls, out: Path, record: Mapping[str, Any]) -> FinishedRun:

@@ -185,6 +185,14 @@ class Image:
         """
         return getattr(self.pixels, "stored", None)
 
+    @property
+    def levels(self) -> tuple[LazyPixels, ...]:
+        """Return the smaller copies of the pixels that the file has, largest first, if any.
+
+        They are what the pixels say as ``levels``, where they say it.
+        """
+        return tuple(getattr(self.pixels, "levels", ()))
+
     def index(self, channel: str) -> int:
         """Return the number of the channel that the name means.
 

@@ -26,11 +26,18 @@ import cellseg_backends
 import cellseg_core
 import cellseg_io
 import cellseg_postprocess
+import cellseg_viewer
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
     info.name
-    for package in (cellseg_core, cellseg_backends, cellseg_io, cellseg_postprocess)
+    for package in (
+        cellseg_core,
+        cellseg_backends,
+        cellseg_io,
+        cellseg_postprocess,
+        cellseg_viewer,
+    )
     for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
 ]
 
@@ -160,7 +167,7 @@ def test_the_page_on_reports_has_every_check_of_an_image() -> None:
 
 
 def test_the_options_in_the_documentation_exist() -> None:
-    from cellseg_core.cli import compare, evaluate, preview, run, train
+    from cellseg_core.cli import compare, evaluate, preview, run, train, view
 
     seen = set()
     files = ["README.md", *(str(one.relative_to(ROOT)) for one in (ROOT / "docs").glob("*.md"))]
@@ -170,6 +177,7 @@ def test_the_options_in_the_documentation_exist() -> None:
         "compare": compare,
         "evaluate": evaluate,
         "preview": preview,
+        "view": view,
     }
     for name, module in commands.items():
         known = {option for parameter in module.command.params for option in parameter.opts}

@@ -6,10 +6,13 @@ import inspect
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
+
+if TYPE_CHECKING:
+    from cellseg_core.config import RunConfig
 
 __all__ = ["command", "default_toml"]
 
@@ -41,26 +44,34 @@ def command(file: Path | None) -> int:
     return 0
 
 
-def default_toml(plugins: Any) -> str:
-    """Return the text of the file. Settings without a default are commented out."""
+def default_toml(plugins: Any, config: RunConfig | None = None) -> str:
+    """Return the text of the file. Settings without a value are commented out.
+
+    Values are those of ``config``; default: the defaults. Its options of components (``set``) are
+    not written.
+    """
     from cellseg_core.config import RunConfig, as_toml
     from cellseg_core.errors import ComponentError
 
+    what = "is the default" if config is None else "was chosen, or is the default"
+    config = config or RunConfig()
     lines = [
-        "# Settings for `cellseg run --config FILE`. What is set here is the default; what begins",
-        "# with a # is an example. Options on the command line come before what is set here.",
+        *_comment(
+            f"Settings for `cellseg run --config FILE`. What is set here {what}; what begins with "
+            "a # is an example. Options on the command line come before what is set here."
+        ),
         "",
     ]
     for field in attrs.fields(RunConfig):
         if field.name == "set":
             continue
         lines += _comment(field.metadata["help"])
-        default = field.default
+        value = getattr(config, field.name)
         key = field.name.replace("_", "-")
-        if default in (None, ()):
+        if value in (None, ()):
             lines += [f"# {key} = {field.metadata['example']}", ""]
         else:
-            lines += [f"{key} = {as_toml(default)}", ""]
+            lines += [f"{key} = {as_toml(value)}", ""]
     lines += [
         "# Options of the components, by their name. Remove the # to change one.",
         "",

@@ -9,8 +9,8 @@ __all__ = ["SectionedCommand"]
 _SECTIONS = {
     "What is compared": (
         *("segmenters", "described", "truth", "kind", "exclusive", "gates", "repeats"),
+        *("diameters", "factors", "name", "at", "size"),
     ),
-    "What is shown": (*("segmenters", "diameters", "factors", "name", "at", "size"),),
     "Images": ("nuclear", "membrane", "channels", "layout", "pixel_size"),
     "Finding nuclei": ("segmenter", "nuclear_diameter", "brightness", "reference", "min_size"),
     "Cells and what is measured": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -37,6 +37,8 @@ class LazyPlanes:
     stored
         (rows, columns) of the tiles or strips that are decoded one by one; None where there are
         none.
+    smaller
+        Opens the smaller copies of the pixels that the file has, largest first.
 
     >>> class Ramp:
     ...     def window(self, channel, y0, y1, x0, x1):
@@ -52,6 +54,12 @@ class LazyPlanes:
     dtype: np.dtype[Any]
     source: PlaneSource
     stored: tuple[int, int] | None = None
+    smaller: Callable[[], Sequence[LazyPlanes]] = tuple
+
+    @property
+    def levels(self) -> Sequence[LazyPlanes]:
+        """Return the smaller copies of the pixels, largest first."""
+        return self.smaller()
 
     @property
     def ndim(self) -> int:

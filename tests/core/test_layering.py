@@ -13,17 +13,20 @@ import cellseg_backends
 import cellseg_core
 import cellseg_io
 import cellseg_postprocess
+import cellseg_viewer
 
 PACKAGES = {
     "cellseg_core": cellseg_core,
     "cellseg_backends": cellseg_backends,
     "cellseg_io": cellseg_io,
     "cellseg_postprocess": cellseg_postprocess,
+    "cellseg_viewer": cellseg_viewer,
 }
 HEAVY = {
-    "anndata", "bioio", "cellpose", "dask", "fsspec", "h5py", "imagecodecs", "keras", "matplotlib",
-    "numba", "pandas", "PIL", "pyarrow", "scipy", "skimage", "stardist", "tensorflow", "tifffile",
-    "torch", "zarr",
+    "anndata", "bioio", "cellpose", "dask", "fsspec", "geopandas", "h5py", "imagecodecs", "keras",
+    "magicgui", "matplotlib", "napari", "numba", "pandas", "PIL", "pyarrow", "qtpy", "roifile",
+    "scipy", "shapely", "skimage", "spatialdata", "stardist", "tensorflow", "tifffile", "torch",
+    "vispy", "zarr",
 }  # fmt: skip
 
 

@@ -38,8 +38,8 @@ class StoredImage:
     ----------
     name
         Its name in the folder, or empty.
-    group, array, smallest
-        Where it is in the folder, its array of full resolution, and that of least resolution.
+    group, array, smaller
+        Where it is in the folder, its array of full resolution, and those of less, largest first.
     axes, dtype, chunks
         What is known of its axes, its data type, and the shape of what is decoded at a time.
     described
@@ -49,11 +49,16 @@ class StoredImage:
     name: str
     group: str
     array: str
-    smallest: str
+    smaller: tuple[str, ...]
     axes: StoredAxes
     dtype: Any
     chunks: tuple[int, ...]
     described: Described = attrs.field(factory=Described)
+
+    @property
+    def smallest(self) -> str:
+        """Return where its array of least resolution is."""
+        return self.smaller[-1] if self.smaller else self.array
 
 
 def read_layout(path: Location) -> list[StoredImage]:
@@ -92,7 +97,7 @@ def read_layout(path: Location) -> list[StoredImage]:
         if isinstance(node, zarr.Array):
             _check_array(node)
             axes = StoredAxes("Q" * (node.ndim - 2) + "YX", node.shape)
-            return [StoredImage("", "", "", "", axes, node.dtype, node.chunks)]
+            return [StoredImage("", "", "", (), axes, node.dtype, node.chunks)]
         found = list(_images(node))
         parts = "" if found else ", ".join(sorted(_members(node))[:10])
     except ImageError as error:
@@ -247,7 +252,7 @@ def _image(
         name=str(scales.get("name") or "").strip("/").rpartition("/")[2] if group.path else "",
         group=group.path,
         array=array.path,
-        smallest=f"{group.path}/{scales['datasets'][-1]['path']}".lstrip("/"),
+        smaller=tuple(f"{group.path}/{one['path']}".lstrip("/") for one in scales["datasets"][1:]),
         axes=StoredAxes("".join(letters), array.shape, f"OME-Zarr {version}"),
         dtype=array.dtype,
         chunks=array.chunks,

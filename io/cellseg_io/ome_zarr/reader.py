@@ -83,6 +83,7 @@ class OmeZarrReader:
                 stored.dtype.newbyteorder("="),
                 ZarrPlanes(path, stored.array, plan),
                 (stored.chunks[plan.y], stored.chunks[plan.x]),
+                partial(_smaller, path, stored, plan),
             ),
             channels=named.names,
             pixel_size=stored.described.pixel_size,
@@ -164,6 +165,26 @@ class ZarrPlanes:
         chunks = self._opened.chunks
         key = tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, chunks, strict=True))
         return np.asarray(self._opened[key])
+
+
+def _smaller(path: Location, stored: StoredImage, plan: Plan) -> list[LazyPlanes]:
+    """Return the smaller levels of a pyramid; one that is not there, or is wrong, is left out."""
+    levels = []
+    for name in stored.smaller:
+        try:
+            array = open_array(path, name)
+        except (OSError, ValueError, KeyError):
+            continue
+        if array.ndim != len(stored.axes.shape):
+            continue
+        planes = {plan.y: array.shape[plan.y], plan.x: array.shape[plan.x]}
+        expected = [planes.get(axis, size) for axis, size in enumerate(stored.axes.shape)]
+        if list(array.shape) == expected:
+            shape = (len(plan.planes), array.shape[plan.y], array.shape[plan.x])
+            stored_as = (array.chunks[plan.y], array.chunks[plan.x])
+            source = ZarrPlanes(path, name, plan)
+            levels.append(LazyPlanes(shape, array.dtype.newbyteorder("="), source, stored_as))
+    return levels
 
 
 def _files(path: Location, stored: StoredImage) -> tuple[Location, ...]:

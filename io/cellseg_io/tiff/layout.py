@@ -24,7 +24,7 @@ from cellseg_io.tiff.plane_metadata import biomarkers, describe_imagej, resoluti
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["StoredImage", "read_layout"]
+__all__ = ["StoredImage", "read_layout", "read_smaller"]
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +96,22 @@ def read_layout(path: Path) -> list[StoredImage]:
         ) from error
 
 
+def read_smaller(path: Path, number: int) -> list[Block]:
+    """Return the smaller copies of an image, largest first, that have the same axes.
+
+    ``number`` is that of the image in :func:`read_layout`. What cannot be read is left out: the
+    image itself has all that they show.
+    """
+    import tifffile
+
+    blocks: list[Block] = []
+    with contextlib.suppress(Exception), _heeding_tifffile(path), tifffile.TiffFile(path) as tif:
+        for level in _tissue(tif)[number][1].levels[1:]:
+            shape = tuple(int(n) for n in level.get_shape(False))
+            blocks.append(stored_block(path, tif, level, shape))
+    return blocks
+
+
 @contextlib.contextmanager
 def _heeding_tifffile(path: Path) -> Iterator[None]:
     """Turn what tifffile only logs into errors where pixels would be wrong, else into debug lines.
@@ -156,14 +172,19 @@ def _images_of(tif: tifffile.TiffFile, path: Path) -> list[StoredImage]:
     if not series:
         raise ImageError(f"{path} holds no image, only metadata. Save it anew with its pixels.")
     described = describe_ome(xml, [(s.name, s.get_shape(False), s.get_axes(False)) for s in series])
-    images = []
-    for number, one in enumerate(series):
+    return [_image_of(tif, path, one, described[number]) for number, one in _tissue(tif)]
+
+
+def _tissue(tif: tifffile.TiffFile) -> list[tuple[int, tifffile.TiffPageSeries]]:
+    """Return the series of a file that are images of tissue, with their numbers."""
+    found = []
+    for number, one in enumerate(tif.series):
         key = one.keyframe
         # Reduced copies and masks are marked in the file; slide scanners name theirs.
         extra = one.name.casefold() in _NOT_TISSUE or (key.subfiletype & 5 and number > 0)
         if not (extra or (key.is_subifd and number > 0)):
-            images.append(_image_of(tif, path, one, described[number]))
-    return images
+            found.append((number, one))
+    return found
 
 
 def _image_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from cellseg_io.axes import (
 from cellseg_io.lazy import LazyPlanes
 from cellseg_io.names import as_names, choose_series, name_channels, number_channels, unique_names
 from cellseg_io.tiff.blocks import Block
-from cellseg_io.tiff.layout import StoredImage, read_layout
+from cellseg_io.tiff.layout import StoredImage, read_layout, read_smaller
 
 __all__ = ["TiffReader", "open_plane"]
 
@@ -84,7 +85,13 @@ class TiffReader:
         source = TiffPlanes(path, number, plan, block)
         sentence = [plan.sentence, *stored.notes, note, stored.described.pixel_note]
         return Image(
-            LazyPlanes(shape, block.dtype.newbyteorder("="), source, block.stored(plan.y, plan.x)),
+            LazyPlanes(
+                shape,
+                block.dtype.newbyteorder("="),
+                source,
+                block.stored(plan.y, plan.x),
+                partial(_smaller, path, number, plan, block.shape),
+            ),
             channels=names,
             pixel_size=stored.described.pixel_size,
             name=name,
@@ -93,6 +100,21 @@ class TiffReader:
             color=color,
             files=tuple(sorted({path, *block.files})),
         )
+
+
+def _smaller(path: Path, number: int, plan: Plan, whole: tuple[int, ...]) -> list[LazyPlanes]:
+    """Return the smaller levels of a pyramid; ``whole`` is the shape of the largest."""
+    levels = []
+    for block in read_smaller(path, number):
+        fits = len(block.shape) == len(whole) and all(
+            size == block.shape[axis] or axis in (plan.y, plan.x) for axis, size in enumerate(whole)
+        )
+        if fits:
+            shape = (len(plan.planes), block.shape[plan.y], block.shape[plan.x])
+            source = TiffPlanes(path, number, plan, block)
+            stored = block.stored(plan.y, plan.x)
+            levels.append(LazyPlanes(shape, block.dtype.newbyteorder("="), source, stored))
+    return levels
 
 
 def open_plane(path: Path, name: str) -> Image:
