@@ -119,6 +119,9 @@ class TrySettings(Container[Any]):
         key = tuple(layers)
         levels = levels_known(layers) or self._known.get(key)
 
+        def work() -> Trial | str:
+            return self._process.run(image, box, config, levels)
+
         def done(found: Trial | str) -> None:
             if isinstance(found, str):
                 self._fail(found)
@@ -128,7 +131,7 @@ class TrySettings(Container[Any]):
 
         self._busy(True)
         self.told.value = "Looking at the image..."
-        worker = create_worker(self._process.run, image, box, config, levels, _start_thread=False)
+        worker = create_worker(work, _start_thread=False)
         worker.returned.connect(done)
         worker.finished.connect(lambda _=None: self._busy(False))
         worker.start()
