@@ -14,9 +14,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.focus import find_edge
 from cellseg_core.image import Image
 from cellseg_core.label_image import LazyLabels
-from cellseg_core.outlines import inner_outlines
 from cellseg_core.protocols import Labels
 from cellseg_core.scaled import ScaledImage
 from cellseg_core.table import CellTable
@@ -54,7 +54,7 @@ CHECKS = {
 
 _EDGE = 256  # px of a window
 _GRID = 6  # windows along an edge of the image, at most
-_FEWEST = 10  # nuclei in a window whose focus is judged
+_FEWEST = 10  # nuclei, or cells, that tell
 _BLURRED = 1.5
 _WIDE_PX, _WIDE_UM = 2.2, 1.1
 _DIM = 2.5
@@ -131,7 +131,11 @@ def _boxes(shape: tuple[int, int]) -> list[Box]:
 
 def _nuclear(image: Image, windows: Sequence[_Window]) -> Iterator[str]:
     """Look at focus and brightness of the nuclear image."""
-    edges = [(window, edge) for window in windows if (edge := _edge(window)) is not None]
+    edges = [
+        (window, edge)
+        for window in windows
+        if (edge := find_edge(window.plane, window.nuclei)) is not None
+    ]
     if not edges:
         return
     widths = np.array([edge.width for _, edge in edges])
@@ -165,52 +169,6 @@ def _nuclear(image: Image, windows: Sequence[_Window]) -> Iterator[str]:
             "than what is around them. Dim nuclei may be missed: expose longer, or average "
             "several nuclear channels (--nuclear A,B)."
         )
-
-
-@attrs.frozen
-class _Edge:
-    """Of the nuclei of a window: width of edges in px, contrast, and noise of pixels (0 to 1)."""
-
-    width: float
-    contrast: float
-    noise: float
-
-
-def _edge(window: _Window) -> _Edge | None:
-    """Return how nuclei stand out from the background, None where they are too few to tell.
-
-    The width is the standard deviation of the blurred step that has the same contrast and the same
-    mean slope across the outlines; noise does not bias the slope, as it has no direction.
-    """
-    from scipy.ndimage import binary_dilation, gaussian_filter
-
-    inside = window.nuclei > 0
-    if np.unique(window.nuclei).size - 1 < _FEWEST or inside.mean() > 0.97:
-        return None
-    outside = ~inside
-    beside = inner_outlines(inside.astype(np.int8))
-    core, near = inside & ~beside, binary_dilation(inside, iterations=4)
-    around = near & ~binary_dilation(inside)
-    if not (beside.any() and core.any() and around.any()):
-        return None
-    plane = window.plane.astype(np.float64)
-    contrast = float(abs(plane[core].mean() - plane[around].mean()))
-    slopes = np.gradient(gaussian_filter(plane, 1.0))
-    inwards = np.gradient(gaussian_filter(inside.astype(np.float64), 1.5))
-    along = sum(one * other for one, other in zip(slopes, inwards, strict=True))
-    slope = float(np.mean((along / (np.hypot(*inwards) + 1e-9))[beside]))
-    bend = plane[:, 2:] + plane[:, :-2] - 2 * plane[:, 1:-1]
-    noise = max(_spread(bend[part[:, 1:-1]]) for part in (core, around)) / math.sqrt(6)
-    if contrast <= 0 or outside.sum() < _FEWEST:
-        return None
-    return _Edge(contrast / max(abs(slope), 1e-9) / math.sqrt(2 * math.pi), contrast, noise)
-
-
-def _spread(values: NDArray[np.float64]) -> float:
-    """Return the standard deviation of values, but for their outliers; 0 of none."""
-    if not values.size:
-        return 0.0
-    return float(np.median(np.abs(values - np.median(values)))) / 0.6745
 
 
 def _place(box: Box, shape: tuple[int, int]) -> str:

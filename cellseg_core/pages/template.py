@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["template_of"]
 
 
+@cache
 def template_of(package: str, name: str) -> Template:
     """Return a template of a package, which may use the style and the macros of this one."""
     import jinja2

@@ -57,7 +57,7 @@ def test_results_in_the_folder_of_the_inputs_are_not_taken_for_inputs(
     table = (folder / "cells.csv").read_bytes()
     again = cellseg("run", *sorted(folder.glob("[!.]*")), "-o", folder, *D)
     assert again.status == 0, again.err
-    assert "4 of the inputs are results of an earlier run" in again.err
+    assert "5 of the inputs are results of an earlier run" in again.err
     assert again.out.count("(done before)") == 2
     assert (folder / "cells.csv").read_bytes() == table
     assert cellseg("run", folder, "-o", folder / "results", *D).status == 0

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.pages.tables import share
+from cellseg_io.report.plots import Axis, density_plot
+
 if TYPE_CHECKING:
+    from cellseg_core.pipeline import Result
     from cellseg_core.table import CellTable
 
-__all__ = ["Pair", "choose_pairs", "threshold"]
+__all__ = ["Pair", "choose_pairs", "shown_pairs", "threshold"]
 
 _FEWEST = 10  # double positive cells of a pair that is chosen
 _CHOSEN = 3
@@ -90,3 +94,49 @@ def threshold(values: NDArray[np.floating[Any]]) -> float:
     # Of an empty valley the middle.
     best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
     return float(np.sinh((edges[1 + best[0]] + edges[1 + best[-1]]) / 2) * bend)
+
+
+def shown_pairs(result: Result, asked: Sequence[tuple[int, int]]) -> Iterator[dict[str, Any]]:
+    """Yield pairs of channels before and after compensation."""
+    table = result.table
+    before = table.uncompensated
+    if before is None:
+        return
+    untouched = [
+        *result.scaled.nuclear,
+        *(
+            table.channels.index(name)
+            for name in (result.facts.get("compensation") or {}).get("left_alone", ())
+        ),
+    ]
+    for pair in choose_pairs(table, asked, untouched):
+        yield _shown_pair(result, before, pair)
+
+
+def _shown_pair(result: Result, before: NDArray[np.float64], pair: Pair) -> dict[str, Any]:
+    from markupsafe import escape
+
+    table = result.table
+    chosen = (pair.first, pair.second)
+    axes = tuple(
+        Axis.of_signal(np.concatenate([before[:, n], table.intensities[:, n]])) for n in chosen
+    )
+    names = tuple(table.channels[n] for n in chosen)
+    labels = tuple(str(escape(name if len(name) <= 28 else f"{name[:27]}\u2026")) for name in names)
+    shown = []
+    for title, values in (("Before", before), ("After", table.intensities)):
+        double = pair.double(values)
+        shown.append(
+            {
+                "title": title,
+                "said": f"{double:,} double positive ({share(double, len(table))})",
+                "plot": density_plot(
+                    values[:, pair.first],
+                    values[:, pair.second],
+                    (axes[0], axes[1]),
+                    (labels[0], labels[1]),
+                    pair.cuts,
+                ),
+            }
+        )
+    return {"names": names, "plots": shown}

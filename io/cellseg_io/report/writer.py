@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from cellseg_io.report.section import make_section, safe_json
 
 if TYPE_CHECKING:
     from cellseg_core.finished_run import FinishedRun
-    from cellseg_core.image import Image
     from cellseg_core.pipeline import Result
 
 __all__ = ["ReportWriter"]
@@ -36,14 +34,19 @@ def _megabytes(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         )
 
 
-def _pairs(value: Any) -> tuple[str, ...]:
-    """Return ``("CD3:CD20", ...)`` from that or from one text with commas."""
+def _pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    """Return ``(("CD3", "CD20"), ...)`` from ``"CD3:CD20,..."``, or from a list of such texts."""
     parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple)) or not all(isinstance(one, str) for one in parts):
-        raise ConfigurationError(
-            f"report.pairs are pairs of channels such as CD3:CD20,CD4:CD8; got {value!r}"
-        )
-    return tuple(one.strip() for one in parts if one.strip())
+    pairs = []
+    for part in parts if isinstance(parts, (list, tuple)) else [parts]:
+        first, _, second = part.partition(":") if isinstance(part, str) else ("", "", "")
+        first, second = first.strip(), second.strip()
+        if not (first and second) or ":" in second:
+            raise ConfigurationError(
+                f"report.pairs are pairs of channels such as CD3:CD20,CD4:CD8; got {value!r}"
+            )
+        pairs.append((first, second))
+    return tuple(pairs)
 
 
 @attrs.frozen
@@ -64,16 +67,23 @@ class ReportWriter:
         What the page on the run may take; further images are in their own pages, to which it links.
     """
 
-    pairs: tuple[str, ...] = attrs.field(default=(), converter=_pairs)
+    pairs: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs)
     image_megabytes: float = attrs.field(default=24, validator=_megabytes)
     megabytes: float = attrs.field(default=64, validator=_megabytes)
 
     def write(self, result: Result, folder: Path) -> list[Path]:
-        """Write the page of an image and return its path."""
+        """Write the page of an image and return its path.
+
+        Raises
+        ------
+        ChannelError
+            If a channel of ``pairs`` is not in the image.
+        """
+        image = result.image
         section = make_section(
             result,
             budget=int(self.image_megabytes * 1e6),
-            pairs=_numbers(self.pairs, result.image),
+            pairs=[(image.index(one), image.index(other)) for one, other in self.pairs],
         )
         html = template_of("cellseg_io.report", "image.html.j2").render(
             section=section, summary=safe_json(section.summary), **_script()
@@ -108,27 +118,6 @@ class ReportWriter:
                 stream.write(pages[name].section())
             stream.write(after)
         return [path]
-
-
-def _numbers(pairs: Sequence[str], image: Image) -> list[tuple[int, int]]:
-    """Return the numbers of the channels of pairs.
-
-    Raises
-    ------
-    ConfigurationError
-        If a text is not a pair.
-    ChannelError
-        If a channel is not there.
-    """
-    numbers = []
-    for pair in pairs:
-        first, colon, second = pair.partition(":")
-        if not (first and colon and second):
-            raise ConfigurationError(
-                f"report.pairs are pairs of channels such as CD3:CD20,CD4:CD8; got {pair!r}"
-            )
-        numbers.append((image.index(first), image.index(second)))
-    return numbers
 
 
 def _script() -> dict[str, Any]:

@@ -195,6 +195,8 @@ def test_chosen_pairs_are_shown_before_and_after(make: Make, tmp_path: Path) -> 
         ({"pairs": "CD3"}, ConfigurationError, "pairs of channels such as CD3:CD20"),
         ({"pairs": "CD3:CD21x"}, ChannelError, "CD21x"),
         ({"pairs": 5}, ConfigurationError, "pairs of channels"),
+        ({"pairs": ["CD3:CD20", "CD3:"]}, ConfigurationError, "pairs of channels"),
+        ({"pairs": "CD3:CD20:DAPI"}, ConfigurationError, "pairs of channels"),
         ({"megabytes": 0}, ConfigurationError, r"report\.megabytes is a number of megabytes over"),
         ({"image_megabytes": "x"}, ConfigurationError, r"report\.image_megabytes is a number"),
     ],
