@@ -29,6 +29,9 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OTHER_PYTHON = {
     "README.md": "tests/test_docs.py runs it",
     "write-a-backend.md": "tests/test_docs.py runs it",
+    "preview.md": "tests/test_docs.py runs it",
+    "shapes.md": "tests/io/test_shapes.py runs it",
+    "tables.md": "tests/test_docs.py runs it",
     "whole-slides.md": "needs dask_jobqueue and SLURM",
 }
 # What begins a line that is not of cellseg: it installs packages, or sets up a terminal.
@@ -36,6 +39,11 @@ OTHER_PROGRAMS = ("pip", ".venv", "python -m venv", "py -m venv", "source", "exp
 # Commands of cellseg that are only parsed.
 NOT_RUN = {
     "cellseg demo": "tests/cli/test_other_commands.py runs it",
+    "cellseg view": "needs a screen, or Mesa; tests/viewer",
+    "lymph_node.tif": "needs that image; tests/cli/test_preview.py",
+    "--at 900,1200": "needs a larger image; tests/cli/test_preview.py",
+    "--image patient_3": "needs an image of that name; tests/cli/test_preview.py",
+    "--config settings.toml": "needs the file that a panel in napari writes; tests/viewer",
     "cellseg train": "takes minutes; tests/cli/test_train.py",
     "cellseg compare": "takes a minute; tests/cli/test_compare.py",
     "cellseg weights fetch": "needs a network; tests/cli/test_weights.py",
