@@ -77,8 +77,8 @@ def head_of_run(
             "here": name in shown,
             "thumbnail": page.summary["thumbnail"],
             "facts": page.summary["facts"],
-            "notes": list(_notes(run, name)),
-            "more": [one for one in _notes(run, name) if one not in page.summary["notes"]],
+            "notes": run.images[name].warnings,
+            "more": [one for one in run.images[name].warnings if one not in page.summary["notes"]],
             "seconds": _seconds(run, name),
         }
         for name, page in pages.items()
@@ -103,12 +103,6 @@ def head_of_run(
         ],
         "versions": [*record["packages"].items()],
     }
-
-
-def _notes(run: FinishedRun, name: str) -> Iterator[str]:
-    for image in run.record["images"]:
-        if image["name"] == name and image["state"] != "failed":
-            yield from image["warnings"]
 
 
 def _seconds(run: FinishedRun, name: str) -> str:
