@@ -97,11 +97,10 @@ def prepared(made_once: Callable[..., Path]) -> Path:
 
 
 def prepare(place: Path) -> None:
-    from cellseg_core import Pipeline, read_image
+    from cellseg_core.batch import run_batch
     from cellseg_core.cli.demo import write_demo_image
+    from cellseg_core.config import RunConfig
     from cellseg_core.synthetic import simulate_tissue
-    from cellseg_io.csv_table import CsvWriter
-    from cellseg_io.labels import LabelsWriter
 
     tissue = simulate_tissue((160, 280), seed=3, density=0.6)
     pixels, names = np.asarray(tissue.image.pixels), tissue.image.channels
@@ -124,10 +123,8 @@ def prepare(place: Path) -> None:
     labels = tissue.nuclei[:, :160].astype(np.uint16)
     for name in ("masks/tissue.tif", "truth.tif", "predicted.tif"):
         tifffile.imwrite(place / name, labels)
-    result = Pipeline(segmenter="watershed").run(read_image(place / "tissue.ome.tif"), "DAPI")
-    (place / "results" / "tissue").mkdir(parents=True)
-    LabelsWriter().write(result, place / "results" / "tissue")
-    CsvWriter().write(result, place / "results")
+    config = RunConfig(segmenter="watershed", nuclear=("DAPI",), write=("csv", "labels"))
+    run_batch([place / "tissue.ome.tif"], place / "results", config)
 
 
 @pytest.fixture
