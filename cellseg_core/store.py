@@ -337,16 +337,16 @@ class Store:
         """
         target, record = self.out / name, self.record(name) or {}
         files, sizes = _files_in(folder)
-        before = record.get("files")
+        before, rest = record.get("files"), None
         if isinstance(before, dict):
-            # A crash in between must not leave a file of another size than is recorded.
             rest = {file: size for file, size in before.items() if file not in sizes}
+            # A crash in between must not leave a file of another size than is recorded.
             atomic_write(self._record_path(name), json.dumps({**record, "files": rest}, indent=1))
         try:
             _move(files, target)
         except OSError as error:
             raise output_error(target, error) from error
-        if isinstance(before, dict):
+        if rest is not None:
             record["files"] = dict(sorted({**rest, **sizes}.items()))
             atomic_write(self._record_path(name), json.dumps(record, indent=1))
         return sizes

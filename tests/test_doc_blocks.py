@@ -6,6 +6,7 @@ no segmenter: the network is slow to load, and has tests of its own.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -124,7 +125,8 @@ def prepare(place: Path) -> None:
     for name in ("masks/tissue.tif", "truth.tif", "predicted.tif"):
         tifffile.imwrite(place / name, labels)
     config = RunConfig(segmenter="watershed", nuclear=("DAPI",), write=("csv", "labels"))
-    run_batch([place / "tissue.ome.tif"], place / "results", config)
+    with contextlib.chdir(place):
+        run_batch(["tissue.ome.tif"], "results", config)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_an_image_whose_page_cannot_be_made_is_named_and_listed_and_the_others_d
     assert "its page could not be made" in whole
     assert whole.count("<article") == 1
     cells = json.loads((out / "run.json").read_text())["images"][0]["cells"]
-    assert f"<h1>{cells} cells in 1 images</h1>" in whole
+    assert f"<h1>{cells} cells in 1 image</h1>" in whole
     assert states(out) == ["done", "done"]
     # Where there is an earlier page it stays in the report, which says so.
     (tmp_path / "elsewhere.tif").rename(moved)

@@ -89,7 +89,11 @@ def head_of_run(
         if image["state"] == "failed"
     ]
     done = len(images)
-    title = images[0]["name"] if done == 1 and not failed else f"{done:,} images"
+    title = (
+        images[0]["name"]
+        if done == 1 and not failed
+        else f"{done:,} image{'' if done == 1 else 's'}"
+    )
     return {
         "title": title,
         "images": images,
