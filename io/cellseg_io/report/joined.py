@@ -89,13 +89,9 @@ def head_of_run(
         if image["state"] == "failed"
     ]
     done = len(images)
-    title = (
-        images[0]["name"]
-        if done == 1 and not failed
-        else f"{done:,} image{'' if done == 1 else 's'}"
-    )
+    title = f"{done:,} image{'' if done == 1 else 's'}"
     return {
-        "title": title,
+        "title": images[0]["name"] if done == 1 and not failed else title,
         "images": images,
         "failed": failed,
         "cells": whole(record["cells"]),
