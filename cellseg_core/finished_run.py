@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FinishedImage", "FinishedRun"]
 
+_NEEDED = ("settings", "components", "segmenter", "brightness", "inputs", "cells", "images")
+
 
 @attrs.frozen(eq=False)
 class FinishedImage:
@@ -44,6 +46,8 @@ class FinishedImage:
         Where its files are.
     brightness
         The scale that it was segmented at.
+    warnings
+        What the user was told to look at.
     """
 
     name: str
@@ -52,6 +56,7 @@ class FinishedImage:
     facts: Mapping[str, Any]
     folder: Path
     brightness: Brightness
+    warnings: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -107,19 +112,25 @@ class FinishedImage:
         Raises
         ------
         ImageError
-            If it is not there, or damaged.
+            If it is not there, is damaged, or has no ids.
         """
         import pandas as pd
 
         path = self.folder / "cells.csv"
         try:
-            return pd.read_csv(path, float_precision="round_trip")
+            frame = pd.read_csv(path, float_precision="round_trip")
         except FileNotFoundError as error:
             raise ImageError(
                 f"{path} is not there. Run again with `csv` among the writers (--write)."
             ) from error
         except (OSError, ValueError) as error:
             raise ImageError(f"{path} cannot be read: {error}. Run again with --fresh.") from error
+        if "cell_id" not in frame:
+            raise ImageError(
+                f"{path} has no column cell_id: it is in another style. Run again without "
+                "--set csv.style."
+            )
+        return frame
 
     def _as_table(self, frame: pd.DataFrame) -> CellTable:
         channels = tuple(self.facts["input"]["channels"])
@@ -169,7 +180,11 @@ class FinishedRun:
         """
         path = out / "run.json"
         try:
-            return cls.of(out, json.loads(path.read_text(encoding="utf-8")))
+            record = json.loads(path.read_text(encoding="utf-8"))
+            lacking = [name for name in _NEEDED if name not in record]
+            if lacking:
+                raise LookupError(f"without {', '.join(lacking)}")
+            return cls.of(out, record)
         except FileNotFoundError as error:
             raise ImageError(
                 f"{out} holds no run.json: it is not the folder of a run that is over."
@@ -207,6 +222,7 @@ class FinishedRun:
                 facts=image["facts"],
                 folder=out / image["name"],
                 brightness=Brightness(**image["facts"]["decided"]["brightness"]),
+                warnings=tuple(image["warnings"]),
             )
             for image in record["images"]
             if image["state"] != "failed"

@@ -309,8 +309,7 @@ class Store:
         """
         target = self.out / name
         before = self.record(name) or {}
-        files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-        sizes = {file: path.stat().st_size for file, path in sorted(files.items())}
+        files, sizes = _files_in(folder)
         try:
             for summary in _OF_ALL_IMAGES:
                 (self.out / summary).unlink(missing_ok=True)
@@ -323,15 +322,47 @@ class Store:
             for made in folder.iterdir():
                 if made.is_dir() and (target / made.name).is_dir():
                     shutil.rmtree(target / made.name)
-            for file, path in files.items():
-                (target / file).parent.mkdir(parents=True, exist_ok=True)
-                path.replace(target / file)
+            _move(files, target)
         except OSError as error:
             raise output_error(target, error) from error
         record = {"key": key, "files": sizes, **facts}
         atomic_write(self._record_path(name), json.dumps(record, indent=1))
         shutil.rmtree(self._tiles / name, ignore_errors=True)
         return record
+
+    def add(self, name: str, folder: Path) -> dict[str, int]:
+        """Move the files in ``folder`` to ``OUT/<name>`` too, and return their sizes in bytes.
+
+        An image that is done stays so, and they are among its files from then on.
+        """
+        target, record = self.out / name, self.record(name) or {}
+        files, sizes = _files_in(folder)
+        before, rest = record.get("files"), None
+        if isinstance(before, dict):
+            rest = {file: size for file, size in before.items() if file not in sizes}
+            # A crash in between must not leave a file of another size than is recorded.
+            atomic_write(self._record_path(name), json.dumps({**record, "files": rest}, indent=1))
+        try:
+            _move(files, target)
+        except OSError as error:
+            raise output_error(target, error) from error
+        if rest is not None:
+            record["files"] = dict(sorted({**rest, **sizes}.items()))
+            atomic_write(self._record_path(name), json.dumps(record, indent=1))
+        return sizes
+
+
+def _files_in(folder: Path) -> tuple[dict[str, Path], dict[str, int]]:
+    """Return all files in a folder and in those in it, and their sizes, by relative path."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    files = {file: path for file, path in sorted(found.items()) if path.is_file()}
+    return files, {file: path.stat().st_size for file, path in files.items()}
+
+
+def _move(files: Mapping[str, Path], target: Path) -> None:
+    for file, path in files.items():
+        (target / file).parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target / file)
 
 
 def _remove_empty(file: Path, top: Path) -> None:

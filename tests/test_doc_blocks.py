@@ -6,6 +6,7 @@ no segmenter: the network is slow to load, and has tests of its own.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import shutil
@@ -105,11 +106,10 @@ def prepared(made_once: Callable[..., Path]) -> Path:
 
 
 def prepare(place: Path) -> None:
-    from cellseg_core import Pipeline, read_image
+    from cellseg_core.batch import run_batch
     from cellseg_core.cli.demo import write_demo_image
+    from cellseg_core.config import RunConfig
     from cellseg_core.synthetic import simulate_tissue
-    from cellseg_io.csv_table import CsvWriter
-    from cellseg_io.labels import LabelsWriter
 
     tissue = simulate_tissue((160, 280), seed=3, density=0.6)
     pixels, names = np.asarray(tissue.image.pixels), tissue.image.channels
@@ -132,10 +132,9 @@ def prepare(place: Path) -> None:
     labels = tissue.nuclei[:, :160].astype(np.uint16)
     for name in ("masks/tissue.tif", "truth.tif", "predicted.tif"):
         tifffile.imwrite(place / name, labels)
-    result = Pipeline(segmenter="watershed").run(read_image(place / "tissue.ome.tif"), "DAPI")
-    (place / "results" / "tissue").mkdir(parents=True)
-    LabelsWriter().write(result, place / "results" / "tissue")
-    CsvWriter().write(result, place / "results")
+    config = RunConfig(segmenter="watershed", nuclear=("DAPI",), write=("csv", "labels"))
+    with contextlib.chdir(place):
+        run_batch(["tissue.ome.tif"], "results", config)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "Find and measure the cells of images: the main job.",
     "demo": "Try it: simulate a tissue and run the default pipeline on it.",
     "preview": "Show one crop under several settings in a picture, to choose from.",
+    "report": "Make the report of a finished run again, or with other options.",
     "view": "Open the results of a run in napari: channels, cells and their values.",
     "compare": "Compare segmenters on your own images, with or without a truth.",
     "train": "Train a segmenter on your own images and masks, or fine-tune it.",

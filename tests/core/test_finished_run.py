@@ -74,8 +74,12 @@ def test_what_is_missing_or_damaged_is_named_with_the_fix(out, tmp_path) -> None
     with pytest.raises(ImageError, match="`labels` among the writers"):
         image.labels("cells")
     (out / "image" / "cells.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ImageError, match="no column cell_id: it is in another style"):
+        image.table()
+    (out / "image" / "cells.csv").write_text("cell_id,b\n1,2\n")
     with pytest.raises(ImageError, match=r"cells\.csv cannot be read: .*DAPI"):
         image.table()
-    (out / "run.json").write_text("{}")
-    with pytest.raises(ImageError, match=r"run\.json is damaged"):
-        FinishedRun.read(out)
+    for damaged in ("{}", "[]", '{"images": []}', '{"images'):
+        (out / "run.json").write_text(damaged)
+        with pytest.raises(ImageError, match=r"run\.json is damaged"):
+            FinishedRun.read(out)

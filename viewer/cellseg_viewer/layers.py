@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 
-from cellseg_core.address import Address
-from cellseg_core.config import RunConfig
 from cellseg_core.errors import CellsegError, ImageError
+from cellseg_core.finished_result import input_of
 from cellseg_core.finished_run import FinishedImage, FinishedRun
 from cellseg_core.image import Image
-from cellseg_core.inputs import read_source
 from cellseg_core.label_files import Kind, labels_of_result
-from cellseg_core.naming import unique_names
 from cellseg_core.plugins import load_plugins
-from cellseg_core.reading import find_sources, read_image
+from cellseg_core.reading import read_image
 from cellseg_viewer.pyramid import Level, levels_of
 from cellseg_viewer.shown import colours, limits, visible
 
@@ -64,7 +60,7 @@ def layers_of(run: FinishedRun, done: FinishedImage, channels: Sequence[str] = (
     layers: list[LayerData] = []
     warnings: list[str] = []
     try:
-        image = _input(run, done)
+        image = input_of(run, done, load_plugins())
     except CellsegError as error:
         warnings.append(f"the channels are not shown: {error}")
     else:
@@ -121,33 +117,6 @@ def _layer(
     return (list(levels) if many else levels[0]), attributes | placed, kind
 
 
-def _input(run: FinishedRun, done: FinishedImage) -> Image:
-    """Return the image that a run has done, as it was read then.
-
-    Raises
-    ------
-    ImageError
-        If it is no longer there, or is another.
-    """
-    plugins = load_plugins()
-    config = RunConfig.from_mapping(run.record["settings"], str(run.out / "run.json"))
-    recorded = done.facts["input"]
-    path = done.source
-    if not isinstance(path, Address) and Path(recorded["path"]).exists():
-        path = Path(recorded["path"])
-    sources = find_sources(path, plugins, config.layout, config.nuclear)
-    images = [image for one in sources for image in read_source(one, config, plugins)]
-    names = unique_names([one.name for one in images], [str(path)] * len(images))
-    named = [one for one, name in zip(images, names, strict=True) if done.name in (one.name, name)]
-    alike = [one for one in named or images if list(one.channels) == list(recorded["channels"])]
-    if len(alike) != 1 or alike[0].shape != done.shape:
-        raise ImageError(
-            f"{path} is not the image that was done: it has another size, other channels or "
-            "another name. Put the image back where it was, or run again."
-        )
-    return alike[0]
-
-
 def _label_layer(done: FinishedImage, kind: Kind, features: pd.DataFrame | None) -> LayerData:
     path = labels_of_result(done.folder, kind)
     if path is None:
@@ -171,18 +140,7 @@ def _label_layer(done: FinishedImage, kind: Kind, features: pd.DataFrame | None)
 
 
 def _features(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the table as napari's labels have it: the column ``index`` holds the ids.
-
-    Raises
-    ------
-    ImageError
-        If the table has no ids.
-    """
-    if "cell_id" not in frame:
-        raise ImageError(
-            "cells.csv has no column cell_id: it is in another style. Run again without "
-            "--set csv.style."
-        )
+    """Return the table as napari's labels have it: the column ``index`` holds the ids."""
     found = frame.drop(columns=[name for name in _LEFT_OUT if name in frame])
     # A channel may be called so.
     found = found.rename(columns={"index": "index (channel)"})

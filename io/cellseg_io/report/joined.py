@@ -77,8 +77,8 @@ def head_of_run(
             "here": name in shown,
             "thumbnail": page.summary["thumbnail"],
             "facts": page.summary["facts"],
-            "notes": list(_notes(run, name)),
-            "more": [one for one in _notes(run, name) if one not in page.summary["notes"]],
+            "notes": run.images[name].warnings,
+            "more": [one for one in run.images[name].warnings if one not in page.summary["notes"]],
             "seconds": _seconds(run, name),
         }
         for name, page in pages.items()
@@ -89,9 +89,9 @@ def head_of_run(
         if image["state"] == "failed"
     ]
     done = len(images)
-    title = images[0]["name"] if done == 1 and not failed else f"{done:,} images"
+    title = f"{done:,} image{'' if done == 1 else 's'}"
     return {
-        "title": title,
+        "title": images[0]["name"] if done == 1 and not failed else title,
         "images": images,
         "failed": failed,
         "cells": whole(record["cells"]),
@@ -103,12 +103,6 @@ def head_of_run(
         ],
         "versions": [*record["packages"].items()],
     }
-
-
-def _notes(run: FinishedRun, name: str) -> Iterator[str]:
-    for image in run.record["images"]:
-        if image["name"] == name and image["state"] != "failed":
-            yield from image["warnings"]
 
 
 def _seconds(run: FinishedRun, name: str) -> str:
