@@ -33,8 +33,11 @@ OTHER_PYTHON = {
     "preview.md": "tests/test_docs.py runs it",
     "shapes.md": "tests/io/test_shapes.py runs it",
     "tables.md": "tests/test_docs.py runs it",
+    "walkthrough.md": "tests/test_walkthrough.py runs it",
     "whole-slides.md": "needs dask_jobqueue and SLURM",
 }
+# Commands of these pages are run by other tests.
+OTHER_COMMANDS = {"walkthrough.md": "tests/test_walkthrough.py"}
 # What begins a line that is not of cellseg: it installs packages, or sets up a terminal.
 OTHER_PROGRAMS = ("pip", ".venv", "python -m venv", "py -m venv", "source", "export", "envs/")
 # Commands of cellseg that are only parsed.
@@ -88,7 +91,11 @@ def commands() -> list[Command]:
     return found
 
 
-OURS = [one for one in commands() if not one.line.startswith(OTHER_PROGRAMS)]
+OURS = [
+    one
+    for one in commands()
+    if one.page not in OTHER_COMMANDS and not one.line.startswith(OTHER_PROGRAMS)
+]
 PARSED = [one for one in OURS if any(part in one.line for part in NOT_RUN)]
 RUN = [one for one in OURS if one not in PARSED]
 
