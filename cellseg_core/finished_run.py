@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -213,10 +213,16 @@ class FinishedRun:
 
     @classmethod
     def of(cls, out: Path, record: Mapping[str, Any]) -> FinishedRun:
-        """Return the run whose results are in ``out``, as its record tells."""
+        """Return the run whose results are in ``out``, as its record tells.
+
+        Raises
+        ------
+        ValueError, LookupError, TypeError
+            If the record is not one that a run writes.
+        """
         images = {
             image["name"]: FinishedImage(
-                name=image["name"],
+                name=_checked_name(image),
                 source=as_location(image["source"]),
                 cells=image["cells"],
                 facts=image["facts"],
@@ -228,6 +234,18 @@ class FinishedRun:
             if image["state"] != "failed"
         }
         return cls(out, record, images)
+
+
+def _checked_name(image: Mapping[str, Any]) -> str:
+    """Return the name of a recorded image, having checked that its facts are what is relied on."""
+    name, told = image["name"], image["facts"]["input"]
+    if PurePath(name).name != name or name == "..":
+        raise ValueError(f"{name!r} is no name of a folder of results")
+    height, width = (int(length) for length in told["shape"])
+    if min(height, width) < 0 or not all(isinstance(one, str) for one in told["channels"]):
+        raise ValueError(f"the shape or the channels of {name!r} make no sense")
+    Position(**told["position"])
+    return str(name)
 
 
 def _intensity_columns(header: Sequence[str], channels: Sequence[str]) -> list[str]:

@@ -59,6 +59,7 @@ _BLURRED = 1.5
 _WIDE_PX, _WIDE_UM = 2.2, 1.1
 _DIM = 2.5
 _SATURATED = 5e-4
+_FEWEST_SATURATED = 10  # pixels
 _LOWEST_TOP = 32  # a channel of a few counts only has no plateau
 _STANDS_OUT = 6.0
 _OVER_GROUND = 0.5
@@ -206,7 +207,7 @@ def _channels(image: Image, table: CellTable, windows: Sequence[_Window]) -> Ite
         at_top = int(np.count_nonzero(values == top))
         below = int(np.count_nonzero(values >= top - 0.05 * (top - low))) - at_top
         if (
-            at_top > max(_SATURATED * values.size, 3 * below)
+            at_top > max(_SATURATED * values.size, 3 * below, _FEWEST_SATURATED)
             and top >= _LOWEST_TOP
             and not image.color
         ):

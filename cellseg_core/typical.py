@@ -64,12 +64,23 @@ def find_typical(
             pixels[image.channels[number]] += math.prod(image.shape)
     shared = {channel: UpperPercentile(count) for channel, count in pixels.items()}
     own: list[Brightness] = []
+    kept: list[tuple[Image, Sequence[int]]] = []
     for done, (image, numbers) in enumerate(images):
         reporter.step(image.name, "brightness", done, len(images))
-        tails = channel_tails(image, numbers, pixels)
+        try:
+            tails = channel_tails(image, numbers, pixels)
+        except ImageError as error:
+            if len(images) == 1 or image.name == name:
+                raise
+            reporter.warn(f"FAILED {error}")
+            continue
+        kept.append((image, numbers))
         own.append(Brightness.from_tails(tails, source="this image"))
         for channel, tail in tails.items():
             shared[channel].merge(tail)
+    if not kept:
+        raise ImageError(f"{path}: no image can be read, for the reasons above.")
+    images, names = kept, [image.name for image, _ in kept]
     if name is None:
         order = sorted(range(len(images)), key=lambda one: sum(own[one].levels.values()))
         place = order[len(order) // 2]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from cellseg_core.address import Address, Location
+from cellseg_core.address import Location
 from cellseg_core.cli.options import config_from, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
@@ -23,12 +23,12 @@ from cellseg_core.config import RunConfig, option_name
 from cellseg_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from cellseg_core.image import Image
     from cellseg_core.preview_panels import Panel, Preview
 
 __all__ = ["command"]
 
 # They change what is measured and written, or how much memory it takes, and nothing that is seen.
+_MADE_BY = "cellseg preview"
 _WITHOUT_EFFECT = (
     "compensate", "compensator", "compensate_except", "features", "write", "tile", "overlap",
     "skip_failed_tiles",
@@ -125,6 +125,7 @@ def command(
     if out.suffix.lower() != ".png":
         raise ConfigurationError(f"the picture is a PNG: -o {out.stem}.png instead of {out.name}.")
     (source,) = input_locations([text])
+    _check_target(out, source)
     settings, plugins = config_from(given, config), load_plugins()
     chosen: dict[str, Any] = {
         "segmenters": [one.strip() for one in segmenters.split(",") if one.strip()],
@@ -142,7 +143,6 @@ def command(
         chosen["factors"] = (1.0,)
     with Console(quiet=quiet) as console:
         typical = find_typical(source, settings, plugins, console, name)
-        _spare(typical.image, source, out)
         if typical.number > 1:
             console.say(f"Shown is {typical.image.name}, one of {typical.number} images.")
         made = preview(
@@ -167,7 +167,7 @@ def command(
 def _numbers(text: str, option: str) -> tuple[float, ...]:
     """Return the numbers that are separated by commas."""
     try:
-        numbers = tuple(float(one) for one in text.split(",") if one.strip())
+        numbers = tuple(dict.fromkeys(float(one) for one in text.split(",") if one.strip()))
     except ValueError:
         numbers = ()
     if not numbers or not all(0 < one < math.inf for one in numbers):
@@ -187,20 +187,38 @@ def _point(text: str) -> tuple[float, float]:
     return y, x
 
 
-def _spare(image: Image, source: Location, out: Path) -> None:
-    inputs = {one.resolve() for one in image.files or (source,) if not isinstance(one, Address)}
-    if out.resolve() in inputs:
-        raise ConfigurationError(f"{out} is the image itself. Choose another file with -o.")
+def _check_target(out: Path, source: Location) -> None:
+    """Check that the picture takes the place of an earlier preview at most."""
+    from PIL import Image as Pillow
+
+    if isinstance(source, Path) and source.is_dir() and out.parent.resolve() == source.resolve():
+        raise ConfigurationError(
+            f"{out} would be an image of {source} the next time. Choose another folder with -o."
+        )
+    if not out.is_file():
+        return
+    try:
+        with Pillow.open(out) as picture:
+            ours = picture.info.get("Software") == _MADE_BY
+    except OSError:
+        ours = False
+    if not ours:
+        raise ConfigurationError(
+            f"{out} exists, and is no picture of cellseg preview. Choose another file with -o."
+        )
 
 
 def _write(made: Preview, out: Path) -> None:
     from PIL import Image as Pillow
+    from PIL.PngImagePlugin import PngInfo
 
     from cellseg_core.contact_sheet import draw_sheet
     from cellseg_core.store import atomic_write, output_error
 
+    told = PngInfo()
+    told.add_text("Software", _MADE_BY)
     stream = io.BytesIO()
-    Pillow.fromarray(draw_sheet(made)).save(stream, "PNG", optimize=True)
+    Pillow.fromarray(draw_sheet(made)).save(stream, "PNG", optimize=True, pnginfo=told)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

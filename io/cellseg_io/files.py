@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from cellseg_core.address import Location
-from cellseg_core.errors import ImageError, nearest
+from cellseg_core.errors import ImageError, OutputError, nearest
 
-__all__ = ["check_file", "natural_key", "signature", "stem"]
+__all__ = ["check_file", "damaged", "natural_key", "signature", "stem"]
 
 _SIGNATURES = (
     (b"\x89PNG", "a PNG picture"),
@@ -24,6 +24,13 @@ _SIGNATURES = (
     (b"II+\x00", "a TIFF file"),
     (b"MM\x00+", "a TIFF file"),
 )
+
+
+def damaged(path: Path, error: Exception) -> OutputError:
+    """Return the error that says that a file of an earlier run cannot be read."""
+    return OutputError(
+        f"{path} is damaged ({str(error)[:200]}). Run the same command again with --fresh."
+    )
 
 
 def check_file(path: Path) -> None:

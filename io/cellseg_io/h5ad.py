@@ -12,6 +12,7 @@ import numpy as np
 from cellseg_core.store import atomic_path
 from cellseg_core.table import FIXED_COLUMNS
 from cellseg_io.about import about, units
+from cellseg_io.hdf5 import disk_checked
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
     from cellseg_core.table import CellTable
 
-__all__ = ["H5adWriter", "to_anndata"]
+__all__ = ["H5adWriter", "of_cells", "to_anndata"]
 
 
 @attrs.frozen
@@ -30,7 +31,9 @@ class H5adWriter:
     def write(self, result: Result, folder: Path) -> list[Path]:
         """Write the table and return its path."""
         path = folder / "cells.h5ad"
-        to_anndata(result).write_h5ad(path)
+        data = to_anndata(result)
+        with disk_checked(folder, data.__sizeof__()):
+            data.write_h5ad(path)
         return [path]
 
     def combine(self, run: FinishedRun) -> list[Path]:
@@ -38,8 +41,10 @@ class H5adWriter:
         from cellseg_io.h5ad_concatenation import concatenate
 
         path = run.out / "cells.h5ad"
-        with atomic_path(path) as partial:
-            concatenate([image.folder / "cells.h5ad" for image in run.images.values()], partial)
+        parts = [image.folder / "cells.h5ad" for image in run.images.values()]
+        size = sum(part.stat().st_size for part in parts)
+        with atomic_path(path) as partial, disk_checked(run.out, size):
+            concatenate(parts, partial)
         return [path]
 
 
@@ -73,7 +78,7 @@ def to_anndata(result: Result) -> AnnData:
     obs = pd.DataFrame(
         {
             "image": pd.Categorical([table.image] * len(table), [table.image]),
-            **{_key(name): columns[name] for name in _of_cells(table)},
+            **{_key(name): columns[name] for name in of_cells(table)},
         },
         index=pd.Index(names, dtype=object),
     )
@@ -108,13 +113,13 @@ def _uns(result: Result) -> dict[str, Any]:
     return {
         "cellseg": {
             "version": told["cellseg_core"],
-            "units": {_key(name): unit[name] for name in _of_cells(result.table) if name in unit},
+            "units": {_key(name): unit[name] for name in of_cells(result.table) if name in unit},
             "images": {_key(told["image"]): image},
         }
     }
 
 
-def _of_cells(table: CellTable) -> list[str]:
+def of_cells(table: CellTable) -> list[str]:
     """Return the columns that do not belong to a channel."""
     return [name for name in table.columns() if name in FIXED_COLUMNS or name in table.features]
 

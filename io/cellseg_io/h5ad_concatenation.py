@@ -10,6 +10,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_io.files import damaged
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -75,10 +77,13 @@ class _Part:
 
         # It has one type for all that can be in a file.
         read: Any = anndata.io.read_elem
-        with h5py.File(path) as file:
-            obs, var, uns, obsm = (read(file[name]) for name in ("obs", "var", "uns", "obsm"))
-            layers = tuple(f"layers/{name}" for name in file.require_group("layers"))
-        return cls(path, obs, var, uns, obsm["spatial"], layers)
+        try:
+            with h5py.File(path) as file:
+                obs, var, uns, obsm = (read(file[name]) for name in ("obs", "var", "uns", "obsm"))
+                layers = tuple(f"layers/{name}" for name in file.require_group("layers"))
+            return cls(path, obs, var, uns, obsm["spatial"], layers)
+        except (OSError, RuntimeError, ValueError, LookupError) as error:
+            raise damaged(path, error) from error
 
 
 def _copy(source: Any, target: Any, rows: slice, columns: NDArray[np.intp]) -> None:

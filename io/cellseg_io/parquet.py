@@ -11,6 +11,7 @@ import attrs
 
 from cellseg_core.store import atomic_binary_file
 from cellseg_io.about import about, units
+from cellseg_io.files import damaged
 
 if TYPE_CHECKING:
     from cellseg_core.finished_run import FinishedRun
@@ -70,10 +71,14 @@ def _concatenate(files: Sequence[Path], target: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schemas = [pq.read_schema(file) for file in files]
+    schemas = []
     told: dict[str, Any] = {}
-    for one in schemas:
-        told |= json.loads(one.metadata[_ABOUT])
+    for file in files:
+        try:
+            schemas.append(pq.read_schema(file))
+            told |= json.loads(schemas[-1].metadata[_ABOUT])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise damaged(file, error) from error
     schema = pa.unify_schemas(
         [one.remove_metadata() for one in schemas], promote_options="permissive"
     ).with_metadata({_ABOUT: json.dumps(told, sort_keys=True)})
@@ -89,9 +94,12 @@ def _row_groups(files: Iterable[Path]) -> Iterator[Any]:
     import pyarrow.parquet as pq
 
     for file in files:
-        with pq.ParquetFile(file) as opened:
-            for number in range(opened.num_row_groups):
-                yield opened.read_row_group(number)
+        try:
+            with pq.ParquetFile(file) as opened:
+                for number in range(opened.num_row_groups):
+                    yield opened.read_row_group(number)
+        except (OSError, ValueError) as error:
+            raise damaged(file, error) from error
 
 
 def _gathered(tables: Iterable[Any], schema: Any) -> Iterator[Any]:

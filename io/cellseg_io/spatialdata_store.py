@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cellseg_core.errors import ConfigurationError
 from cellseg_core.label_image import read_labels
 from cellseg_core.polygons import Polygons, find_polygons
+from cellseg_io.h5ad import of_cells
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
@@ -183,10 +184,8 @@ def _annotated(table: CellTable) -> Any:
     from spatialdata.models import TableModel
 
     columns = table.columns()
-    of_channels = set(table.channel_columns().values())
-    measured = [name for name in columns if name.partition(":")[0] not in of_channels]
     rows = pd.Index([str(number) for number in table.labels.tolist()])
-    observed = pd.DataFrame({name: columns[name] for name in measured}, index=rows)
+    observed = pd.DataFrame({name: columns[name] for name in of_cells(table)}, index=rows)
     observed["element"] = pd.Categorical(["cells"] * len(table))
     positions: Any = {"spatial": table.centroids[:, ::-1]}
     before = {} if table.uncompensated is None else {"uncompensated": table.uncompensated}

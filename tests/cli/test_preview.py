@@ -149,8 +149,35 @@ def test_an_image_is_not_overwritten_by_its_preview(cellseg, tmp_path) -> None:
     before = path.read_bytes()
     done = cellseg("preview", path, *QUICK, "-o", path)
     assert done.status == 2
-    assert "is the image itself" in done.err
+    assert f"{path} exists, and is no picture of cellseg preview" in done.err
     assert path.read_bytes() == before
+    inside = cellseg("preview", tmp_path, *QUICK, "-o", tmp_path / "new.png")
+    assert inside.status == 2
+    assert "would be an image of" in inside.err
+
+
+def test_a_preview_takes_the_place_of_an_earlier_one(cellseg, write_image, tmp_path) -> None:
+    out = tmp_path / "pictures" / "preview.png"
+    assert cellseg("preview", write_image(), *QUICK, "-o", out).status == 0
+    assert cellseg("preview", write_image(), *QUICK, "-o", out).status == 0
+
+
+def test_an_image_of_a_folder_whose_pixels_are_damaged_is_left_out(cellseg, tmp_path) -> None:
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    y, x = np.mgrid[:80, :90]
+    discs = ((y % 16 - 8) ** 2 + (x % 16 - 8) ** 2 <= 25) * np.uint8(200)
+    for name in ("a", "b", "c"):
+        PIL.Image.fromarray(discs).save(folder / f"{name}.png")
+    whole = (folder / "b.png").read_bytes()
+    (folder / "b.png").write_bytes(whole[: len(whole) // 2])
+    done = cellseg("preview", folder, *QUICK, "-o", tmp_path / "preview.png")
+    assert done.status == 0, done.err
+    assert f"FAILED {folder / 'b.png'}" in done.err
+    assert "one of 2 images" in done.err
+    asked = cellseg("preview", folder, *QUICK, "--image", "b", "-o", tmp_path / "preview.png")
+    assert asked.status == 1
+    assert "cannot be decoded" in asked.err
 
 
 def test_a_picture_that_cannot_be_written_is_told(cellseg, write_image, tmp_path) -> None:

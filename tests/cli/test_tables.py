@@ -71,3 +71,19 @@ def test_a_format_that_cannot_be_written_is_told_before_any_work(
     assert not (tmp_path / "out").exists()
     shown = cellseg("plugins").out
     assert "pip install 'cellseg-core[anndata]'" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize("file", ["cells.h5ad", "cells.parquet"])
+def test_a_damaged_table_of_an_image_is_named_with_the_fix(
+    cellseg, write_image, tmp_path: Path, file: str
+) -> None:
+    out, asked = tmp_path / "out", (*D, "--write", file.partition(".")[2])
+    image = write_image()
+    assert cellseg("run", image, "-o", out, *asked).status == 0
+    path = out / "image" / file
+    path.write_bytes(b"\0" * path.stat().st_size)
+    done = cellseg("run", image, "-o", out, *asked)
+    assert done.status == 1
+    assert f"{path} is damaged" in done.err
+    assert "with --fresh" in done.err
+    assert cellseg("run", image, "-o", out, *asked, "--fresh").status == 0

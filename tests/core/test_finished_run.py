@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,16 @@ def test_what_is_missing_or_damaged_is_named_with_the_fix(out, tmp_path) -> None
     (out / "image" / "cells.csv").write_text("cell_id,b\n1,2\n")
     with pytest.raises(ImageError, match=r"cells\.csv cannot be read: .*DAPI"):
         image.table()
+    record = json.loads((out / "run.json").read_text())
+    for change in (
+        {"name": "../image"},
+        {"facts": {**record["images"][0]["facts"], "input": None}},
+        {"facts": {**record["images"][0]["facts"], "input": {"shape": "abc"}}},
+    ):
+        images = [{**record["images"][0], **change}]
+        (out / "run.json").write_text(json.dumps({**record, "images": images}))
+        with pytest.raises(ImageError, match=r"run\.json is damaged"):
+            FinishedRun.read(out)
     for damaged in ("{}", "[]", '{"images": []}', '{"images'):
         (out / "run.json").write_text(damaged)
         with pytest.raises(ImageError, match=r"run\.json is damaged"):

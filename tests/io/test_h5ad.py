@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from cellseg_core.pipeline import Result
 from cellseg_core.testing import WriterTests
 from cellseg_io import h5ad_concatenation
 from cellseg_io.h5ad import H5adWriter
+from cellseg_io.hdf5 import disk_checked
 
 
 class TestH5ad(WriterTests):
@@ -125,3 +128,19 @@ def test_the_file_holds_no_times(make_result, tmp_path: Path) -> None:
 
     with h5py.File(path) as file:
         file.visititems(untimed)
+
+
+def test_a_full_disk_is_an_error_of_the_disk(make_result, tmp_path: Path, monkeypatch) -> None:
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        H5adWriter().write(make_result(), tmp_path)
+    assert raised.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_hdf5_says_of_a_full_disk_is_understood(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left"), disk_checked(tmp_path, 0):
+        raise RuntimeError("file write failed: errno = 28, error message = 'No space left'")
+    with pytest.raises(RuntimeError, match="another"), disk_checked(tmp_path, 0):
+        raise RuntimeError("another fault, errno = 5")

@@ -399,3 +399,17 @@ def test_the_blocks_of_the_page_on_shapes_run(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what the library says of its own classes
                 exec(compile(block, "shapes.md", "exec"), names)  # noqa: S102 - our own page
+
+
+@needs_spatialdata
+def test_spatialdata_takes_channels_called_like_columns(tmp_path: Path) -> None:
+    one = result(channels=("area", "CD3:mean"))
+    SpatialDataWriter(images="none").write(one, tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the library says of its own classes
+        import spatialdata
+
+        table = spatialdata.read_zarr(tmp_path / "cells.spatialdata.zarr")["table"]
+    assert table.var_names.tolist() == ["area", "CD3:mean"]
+    assert np.array_equal(table.X, one.table.intensities)
+    assert np.array_equal(table.obs["area"], one.table.areas)

@@ -46,9 +46,10 @@ class Axis:
         if not known.size:
             return cls(0.0, 1.0)
         low, middle, high = (float(v) for v in np.percentile(known, (100 - _TAIL, 50, _TAIL)))
-        if high <= low:
-            return cls(low - 0.5, low + 0.5)
-        if low >= 0 and high < 20 * max(low, 1e-12):
+        if high - low <= 1e-9 * abs(high):
+            half = max(0.5, 0.01 * abs(low))
+            return cls(low - half, low + half)
+        if high <= 0 or (low >= 0 and high < 20 * max(low, 1e-12)):
             return cls(low, high)
         positive = known[known > 0]
         bend = middle if middle > 0 else float(np.median(positive)) if positive.size else 1.0

@@ -32,7 +32,13 @@ def test_an_axis_is_linear_for_near_values_and_logarithmic_with_a_zero_for_far_o
     assert [text for _, text in far.ticks()][:1] == ["0"]
 
 
-@pytest.mark.parametrize("values", [[], [np.nan], [5.0], [0.0, 0.0], [-3.0, -1.0, 2.0], [1e-9, 3]])
+@pytest.mark.parametrize(
+    "values",
+    [
+        *([], [np.nan], [5.0], [0.0, 0.0], [-3.0, -1.0, 2.0], [1e-9, 3], [-5.0, -3.0, -0.5]),
+        *([1e20, 1e20], [-1e20, -1e20], [-2.0, 0.0]),
+    ],
+)
 def test_odd_values_are_drawn_without_an_error(values: list[float]) -> None:
     column = np.array(values, np.float64)
     for axis in (Axis.of_signal(column), Axis.linear(column)):
