@@ -128,6 +128,7 @@ def _listen(
         with process.stdin as stdin:
             json.dump(plan, stdin)
     except BrokenPipeError:
+        process.stdout.close()
         return None  # it ended before it began; its status tells
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_pass_on, args=(process.stdout, lines), daemon=True).start()

@@ -83,7 +83,11 @@ def run_of(out: Path, results: list[Result], failed: int = 0, **options: object)
                 "warnings": [*result.warnings, "fcs: a name was changed"],
                 "facts": {
                     "decided": {"brightness": brightness, "seconds": {"segment": 2.25}},
-                    "input": {},
+                    "input": {
+                        "shape": list(result.image.shape),
+                        "channels": list(result.image.channels),
+                        "position": attrs.asdict(result.image.position),
+                    },
                 },
             }
         )
