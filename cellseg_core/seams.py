@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.label_image import LazyLabels
+from cellseg_core.overlapped import overlapped
 from cellseg_core.protocols import Labels
 from cellseg_core.tiling import Tile
 
@@ -120,19 +121,21 @@ def _cut(
     nuclei: Labels | LazyLabels, key: str, lines: Iterable[int], straight: float
 ) -> tuple[int, int]:
     """Return how many nuclei reach these lines, and how many run along one over ``straight`` px."""
+
+    def beside(line: int) -> NDArray[np.integer[Any]]:
+        sides = np.s_[line - 1 : line + 1, :] if key == "y" else np.s_[:, line - 1 : line + 1]
+        pair = np.asarray(nuclei[sides])
+        return pair if key == "y" else pair.T
+
     reached = cut = 0
-    for line in lines:
-        if line < 1 or line >= nuclei.shape[0 if key == "y" else 1]:
-            continue
-        rows = np.s_[line - 1 : line + 1, :] if key == "y" else np.s_[:, line - 1 : line + 1]
-        pair = np.asarray(nuclei[rows])
-        first, second = pair if key == "y" else pair.T
-        beside = [(first, second), (second, first)]
+    length = nuclei.shape[0 if key == "y" else 1]
+    for pair in overlapped(beside, [line for line in lines if 1 <= line < length]):
+        first, second = pair
         ids = np.unique(pair[pair > 0])
         reached += ids.size
         if ids.size:
             along = np.zeros(ids.size, np.int64)
-            for own, other in beside:
+            for own, other in ((first, second), (second, first)):
                 edge = own[(own > 0) & (own != other)]
                 along += np.bincount(np.searchsorted(ids, edge), minlength=ids.size)
             cut += int(np.count_nonzero(along >= straight))

@@ -295,6 +295,8 @@ def _resolve(
     starts: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Return for each object the deepest member of its group, or -1 where it was dropped."""
+    from cellseg_core.stitching_kernels import resolve
+
     total = areas.size
     same = pairs.common >= _SAME * np.minimum(areas[pairs.first], areas[pairs.second])
     cut = depths == 0
@@ -316,22 +318,5 @@ def _resolve(
     ends = np.searchsorted(one, np.arange(total + 1))
     rank = np.empty(total, np.int64)
     rank[order] = np.arange(total)
-    joined_to: dict[int, list[int]] = {}
-    # From the deepest on: whoever comes later and is the same as one that stays, goes or joins.
-    for index in order[np.diff(ends)[order] > 0].tolist():
-        if group[index] < 0:
-            continue
-        begin, end = ends[index], ends[index + 1]
-        stay = group[other[begin:end]] >= 0
-        earlier = stay & (rank[other[begin:end]] < rank[index])
-        if not earlier.any():
-            continue
-        if (is_join[begin:end] | ~earlier).all():
-            roots = {int(group[n]) for n in other[begin:end][earlier]}
-            root = min(roots, key=lambda n: int(rank[n]))
-            pieces = [index, *(piece for old in roots for piece in joined_to.pop(old, [old]))]
-            group[pieces] = root
-            joined_to[root] = pieces
-        else:
-            group[index] = -1
+    resolve(order[np.diff(ends)[order] > 0], rank, ends, other, is_join, group)
     return group

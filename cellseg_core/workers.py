@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,10 +84,9 @@ class DaskWorkers:
 
     Parameters
     ----------
-    client
-        A ``distributed.Client`` of the scheduler.
-    cluster
-        The ``LocalCluster``, where this process started them. One of them does the first part; as
+    started
+        Returns a ``distributed.Client`` of the scheduler, as soon as that is there, and the
+        ``LocalCluster``, where this process started one. A worker of that does the first part; as
         many as asked for, or as fit into the memory beside it, are then started.
     asked
         How many to start.
@@ -99,20 +99,30 @@ class DaskWorkers:
 
     def __init__(
         self,
-        client: Any,
-        cluster: Any = None,
+        started: Callable[[], tuple[Client, Any]],
         asked: int = 1,
         memory: int = 0,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._client, self._cluster = client, cluster
+        self._started = started
         self._asked, self._memory, self._tell = asked, memory, tell
         self._running, self._most = 1, 0
 
     @property
     def alive(self) -> bool:
         """Whether more can be done."""
-        return bool(self._client.status == "running")
+        try:
+            return bool(self._client.status == "running")
+        except WorkerError:
+            return False
+
+    @property
+    def _client(self) -> Any:
+        return self._started()[0]
+
+    @property
+    def _cluster(self) -> Any:
+        return self._started()[1]
 
     def each(self, do: Callable[[Any], Any], parts: Sequence[Any]) -> Iterator[tuple[int, Any]]:
         """Give the number of each part and what ``do`` returned for it, as soon as that is there.
@@ -122,7 +132,8 @@ class DaskWorkers:
         ConfigurationError
             If ``do`` cannot be sent to another process.
         WorkerError
-            If workers die again and again without a part being done, or the cluster is lost.
+            If none can be started, if they die again and again without a part being done, or if
+            the cluster is lost.
         """
         from distributed import CancelledError, KilledWorker
 
@@ -298,6 +309,9 @@ def open_workers(
     ------
     ConfigurationError
         If the cluster does not answer, or has no workers.
+    WorkerError
+        At their first part, or in the end, if no worker can be started: that takes more than a
+        second, in which something else can be done.
     """
     if count < 1:
         raise ConfigurationError(f"--workers is a whole number from 1; got {count}")
@@ -317,28 +331,40 @@ def open_workers(
     with config.set({**_OF_DASK, **started_with}), hushed("distributed", "distributed.client"):
         if scheduler is not None:
             with _connected(scheduler) as client:
-                yield DaskWorkers(client)
+                yield DaskWorkers(lambda: (client, None))
             return
-        from distributed import Client, LocalCluster
+        with ThreadPoolExecutor(1) as beside, contextlib.ExitStack() as stack:
+            started = beside.submit(_start_cluster, stack, count)
+            bound = memory or free_memory() * 3 // 4
+            try:
+                yield DaskWorkers(started.result, count, bound, tell)
+            finally:
+                wait([started])
+            started.result()
 
-        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // count))
-        try:
-            started = LocalCluster(
-                n_workers=1,
-                threads_per_worker=1,
-                dashboard_address="127.0.0.1:0",
-                memory_limit=0,
-                env=dict.fromkeys(_THREADS, threads),
-                silence_logs=SILENT,
-                preload=[__name__],
-            )
-        except RuntimeError as error:
-            raise WorkerError(
-                f"no worker could be started ({error}). In a script of your own, what starts them "
-                'must be under `if __name__ == "__main__":`.'
-            ) from error
-        with started as cluster, Client(cluster, set_as_default=False) as client:
-            yield DaskWorkers(client, cluster, count, memory or free_memory() * 3 // 4, tell)
+
+def _start_cluster(stack: contextlib.ExitStack, count: int) -> tuple[Client, Any]:
+    """Start the first worker of some on this machine; they end with the stack."""
+    from distributed import Client, LocalCluster
+
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // count))
+    try:
+        cluster = LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            env=dict.fromkeys(_THREADS, threads),
+            silence_logs=SILENT,
+            preload=[__name__],
+        )
+    except RuntimeError as error:
+        raise WorkerError(
+            f"no worker could be started ({error}). In a script of your own, what starts them "
+            'must be under `if __name__ == "__main__":`.'
+        ) from error
+    stack.enter_context(cluster)
+    return stack.enter_context(Client(cluster, set_as_default=False)), cluster
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from cellseg_core.combine import combine_tables
+from cellseg_core.overlapped import overlapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvWriter"]
 
-_ROWS = 2**17  # converted at a time
+_ROWS = 2**16  # converted at a time
 
 _FORMULA = ("=", "+", "-", "@")
 
@@ -85,17 +86,23 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     quoting = "needed" if any(mark in text for text in texts for mark in '",\r\n') else "none"
     header = io.StringIO()
     csv.writer(header, lineterminator="\n").writerow(frame.columns)
+
+    def converted(start: int) -> pa.Buffer:
+        rows = frame.iloc[start : start + _ROWS].copy()
+        for name in rows.select_dtypes("bool"):
+            rows[name] = rows[name].map(str)
+        text = pa.BufferOutputStream()
+        write_csv(
+            pa.Table.from_pandas(rows, preserve_index=False, nthreads=1),
+            text,
+            WriteOptions(include_header=False, quoting_style=quoting),
+        )
+        return text.getvalue()
+
     with path.open("wb") as stream:
         stream.write(header.getvalue().encode())
-        for start in range(0, len(frame), _ROWS):
-            rows = frame.iloc[start : start + _ROWS].copy()
-            for name in rows.select_dtypes("bool"):
-                rows[name] = rows[name].map(str)
-            write_csv(
-                pa.Table.from_pandas(rows, preserve_index=False),
-                stream,
-                WriteOptions(include_header=False, quoting_style=quoting),
-            )
+        for text in overlapped(converted, range(0, len(frame), _ROWS)):
+            stream.write(text)
 
 
 def _warn_of_formulas(names: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from cellseg_core.contacts import Contacts, count_contacts
 from cellseg_core.errors import ConfigurationError
 from cellseg_core.label_image import LazyLabels
+from cellseg_core.overlapped import overlapped
 from cellseg_core.protocols import Compensation, Labels
 from cellseg_postprocess.compensation import as_means
 
@@ -25,8 +27,8 @@ _ROUND = math.pi / 4
 """Length of a border for each of its contacts: pixel edges overstate oblique borders, by 4 / pi
 on average over all directions (Crofton)."""
 
-_CHANNELS = 8
-"""Channels that are unmixed at a time; more need more memory and are no faster."""
+_CHANNELS = 4
+"""Channels that each thread unmixes at a time; more need more memory and are no faster."""
 
 
 def _check_spread(spread: float) -> None:
@@ -136,12 +138,11 @@ def compensate_conserving(
             continue
         scatter = scatter_matrix(_between(contacts, cells), spread)
         back = scatter.T.tocsr()
-        for start in range(0, channels.size, _CHANNELS):
-            block = channels[start : start + _CHANNELS]
-            light = np.maximum(values[:, block], 0) * areas
-            if cells is not None:
-                light[~cells] = 0
-            result[:, block] = _unmix(scatter, back, light, iterations) / np.maximum(areas, 1)
+        unmix = partial(_unmixed, values, areas, cells, scatter, back, iterations)
+        starts = range(0, channels.size, _CHANNELS)
+        parts = [channels[start : start + _CHANNELS] for start in starts]
+        for part, unmixed in zip(parts, overlapped(unmix, parts), strict=True):
+            result[:, part] = unmixed
     # An id that does not occur has no light to move.
     absent = contacts.areas == 0
     result[absent] = np.maximum(values[absent], 0)
@@ -162,19 +163,27 @@ def _between(contacts: Contacts, cells: NDArray[np.bool_] | None) -> Contacts:
     )
 
 
-def _unmix(
+def _unmixed(
+    means: NDArray[np.float64],
+    areas: NDArray[np.float64],
+    cells: NDArray[np.bool_] | None,
     scatter: csr_array[np.float64],
     back: csr_array[np.float64],
-    measured: NDArray[np.float64],
     iterations: int,
+    channels: NDArray[np.intp],
 ) -> NDArray[np.float64]:
+    """Return the unmixed means of some channels; ``cells`` are those that have any, None is all."""
+    measured = np.maximum(means[:, channels], 0) * areas
+    if cells is not None:
+        measured[~cells] = 0
     light = measured.copy()
     for _ in range(iterations):
         expected = np.asarray(scatter @ light)
         # Where nothing is expected nothing was measured: a cell keeps part of its own light.
         ratio = np.divide(measured, expected, out=np.zeros_like(measured), where=expected > 0)
         light *= back @ ratio
-    return light
+    unmixed: NDArray[np.float64] = light / np.maximum(areas, 1)
+    return unmixed
 
 
 def _spread_in_range(_: object, __: object, value: float) -> None:

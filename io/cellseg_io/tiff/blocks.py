@@ -57,6 +57,43 @@ class Block(Protocol):
         ...
 
 
+def _plain(
+    path: Path,
+    offset: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    key: tuple[int | slice, ...],
+) -> NDArray[Any]:
+    """Return ``array[key]`` of an uncompressed array in a file, new and in the byte order here.
+
+    Raises
+    ------
+    ValueError
+        If the file is too short.
+    """
+    native = dtype.newbyteorder("=")
+    spans = [
+        range(part, part + 1) if isinstance(part, int) else range(part.start, part.stop)
+        for part in key
+    ]
+    first = next(axis for axis, part in enumerate(key) if isinstance(part, slice))
+    behind = range(first + 1, len(shape))
+    if any(len(spans[axis]) < shape[axis] for axis in behind):
+        # The copy lets the map go, and with it the hold on the file.
+        return np.array(np.memmap(path, dtype, "r", offset, shape)[key], native)
+    # In one piece, which takes a third of the time to read that the first look at a map takes.
+    begin = 0
+    for span, length in zip(spans[: first + 1], shape[: first + 1], strict=True):
+        begin = begin * length + span.start
+    width = math.prod(shape[first + 1 :])
+    count = len(spans[first]) * width
+    with path.open("rb") as file:
+        pixels = np.fromfile(file, dtype, count, offset=offset + begin * width * dtype.itemsize)
+    if pixels.size < count:
+        raise ValueError("it ends before its pixels do")
+    return pixels.reshape(-1, width).astype(native, copy=False)
+
+
 @attrs.frozen(eq=False)
 class PlainBlock:
     """An array that lies in the file uncompressed and in one piece.
@@ -82,12 +119,10 @@ class PlainBlock:
         self, index: tuple[int, ...], y: int, x: int, rows: slice, columns: slice
     ) -> NDArray[Any]:
         """Return a new array (rows, columns)."""
-        pixels = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
         key: list[int | slice] = list(index)
         key[y], key[x] = rows, columns
-        window = pixels[tuple(key)]
-        # The copy lets the map go, and with it the hold on the file.
-        return np.array(window if y < x else window.T, self.dtype.newbyteorder("="))
+        window = _plain(self.path, self.offset, self.shape, self.dtype, tuple(key))
+        return np.ascontiguousarray(window if y < x else window.T)
 
 
 @attrs.frozen(eq=False)
@@ -130,9 +165,8 @@ class StoredPage:
     ) -> NDArray[Any]:
         """Return a new array with one sample of the pixels in a window."""
         if self.plain_offset is not None:
-            pixels = np.memmap(self.path, self.dtype, "r", self.plain_offset, self.shape)
-            window = pixels[sample, depth, rows, columns, interleaved]
-            return np.array(window, self.dtype.newbyteorder("="))
+            key = (sample, depth, rows, columns, interleaved)
+            return _plain(self.path, self.plain_offset, self.shape, self.dtype, key)
         _, depths, height, width, _ = self.shape
         deep, tall, wide = self.segment_shape
         across, down = math.ceil(width / wide), math.ceil(height / tall)
