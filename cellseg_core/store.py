@@ -276,8 +276,14 @@ class Store:
         """Return where the segmented tiles of an image are kept whose input has this key.
 
         Those under another key are removed.
+
+        Raises
+        ------
+        OutputError
+            If a link leads from there to another place.
         """
         folder = self._tiles / name / key[:16]
+        self._check_inside(folder)
         for other in folder.parent.glob("*"):
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)
@@ -316,7 +322,7 @@ class Store:
         target = self.out / name
         before = self.record(name) or {}
         files, sizes = _files_in(folder)
-        self._check_targets(target, files)
+        self._check_targets(target, [*files, *before.get("files", {})])
         try:
             for summary in _OF_ALL_IMAGES:
                 (self.out / summary).unlink(missing_ok=True)
@@ -358,7 +364,6 @@ class Store:
             record["files"] = dict(sorted({**rest, **sizes}.items()))
             atomic_write(self._record_path(name), json.dumps(record, indent=1))
         return sizes
-
 
     def _check_targets(self, target: Path, files: Iterable[str]) -> None:
         """Check every folder that files are to be written into."""

@@ -147,7 +147,9 @@ def test_a_picture_too_large_for_memory_is_refused(
 ) -> None:
     PIL.Image.fromarray(noise(40, 30)).save(tmp_path / "a.png")
     monkeypatch.setenv("CELLSEG_MAX_DECODE_GB", "1e-6")
-    with pytest.raises(ImageError, match=r"a\.png is stored in pieces of 40 x 30 x .*MAX_DECODE_GB=1"):
+    with pytest.raises(
+        ImageError, match=r"a\.png is stored in pieces of 40 x 30 x .*MAX_DECODE_GB=1"
+    ):
         PictureReader().read(tmp_path / "a.png")
     monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
     monkeypatch.setenv("CELLSEG_MAX_DECODE_GB", "1")
