@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import attrs
 
-from cellseg_core.address import Address, Location
+from cellseg_core.address import Address, Location, resolved
 from cellseg_core.errors import ImageError, OutputError
 
 __all__ = [
@@ -254,7 +254,7 @@ class Store:
         if isinstance(path, Address):
             return False
         try:
-            parts = path.resolve().relative_to(self.out.resolve()).parts
+            parts = Path(str(resolved(path))).relative_to(self.out.resolve()).parts
         except ValueError:
             return False
         if not parts:
