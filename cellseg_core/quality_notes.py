@@ -254,7 +254,8 @@ def _stands_out(
     if table.uncompensated is not None:
         means = table.uncompensated[:, number]
     known = np.isfinite(means)
-    if np.count_nonzero(known) < _FEWEST or np.abs(means[known]).max() > _HUGE:
+    largest = max(float(np.abs(part).max(initial=0)) for part in parts)
+    if np.count_nonzero(known) < _FEWEST or largest > _HUGE:
         return True
     steps = [np.diff(part.astype(np.float64), axis=1).ravel() for part in parts]
     noise = float(np.std(np.concatenate(steps))) / math.sqrt(2)
