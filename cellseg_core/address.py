@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from functools import lru_cache
@@ -15,7 +16,7 @@ import attrs
 from cellseg_core.errors import CellsegError, ImageError, MissingPackageError
 from cellseg_core.weights_places import offline
 
-__all__ = ["PATIENCE", "Address", "Location", "as_location"]
+__all__ = ["PATIENCE", "Address", "Location", "as_location", "resolved"]
 
 PATIENCE = 60.0
 """Seconds that an address has to answer one request."""
@@ -242,3 +243,8 @@ def as_location(text: str | Location) -> Location:
     if text.lower().startswith("file:///"):
         return Path(url2pathname(urlsplit(text).path))
     return Address.of(text)
+
+
+def resolved(place: Location) -> Location:
+    """Return a place without links and ``..``; links in a circle stay, and are told when opened."""
+    return place.resolve() if isinstance(place, Address) else Path(os.path.realpath(place))

@@ -15,6 +15,9 @@ from cellseg_core.errors import ChannelError, ImageError
 
 __all__ = ["Image", "LazyPixels", "Position"]
 
+# Line breaks and other control characters, and halves of characters, which no file can hold.
+_BREAKS_TABLES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
 
 class LazyPixels(Protocol):
     """Anything that looks like an array (C, Y, X) and gives numpy arrays when it is indexed.
@@ -66,8 +69,7 @@ def _as_names(channels: Any) -> tuple[str, ...]:
     if channels is None:
         return ()
     names = (channels,) if isinstance(channels, str) else channels
-    # A line break or another control character would break tables.
-    return tuple(re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", str(n)).strip() for n in names)
+    return tuple(_BREAKS_TABLES.sub(" ", str(name)).strip() for name in names)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from cellseg_core.address import Address, Location, as_location
+from cellseg_core.address import Address, Location, as_location, resolved
 from cellseg_core.channels import read_channel_names
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import (
@@ -74,7 +74,7 @@ def open_inputs(
             jobs += [Job(image, source) for image in found]
     jobs = _without_parts(jobs, log)
     names = unique_names(
-        [job.image.name for job in jobs], [str(job.source.path.resolve()) for job in jobs]
+        [job.image.name for job in jobs], [str(resolved(job.source.path)) for job in jobs]
     )
     named = []
     for job, name in zip(jobs, names, strict=True):
@@ -98,7 +98,7 @@ def read_source(source: Source, config: RunConfig, plugins: Plugins) -> list[Ima
 
 def files_of(job: Job) -> set[Location]:
     """Return all files that an image is read from."""
-    return {path.resolve() for path in job.image.files or (job.source.path,)}
+    return {resolved(path) for path in job.image.files or (job.source.path,)}
 
 
 def _sources(
@@ -113,7 +113,7 @@ def _sources(
             continue
         try:
             for source in find_sources(path, plugins, config.layout, config.nuclear):
-                found.setdefault(source.path.resolve(), source)
+                found.setdefault(resolved(source.path), source)
         except (ImageError, MissingPackageError) as error:
             log.fail(str(path), path, error)
     sources = [found[path] for path in sorted(found, key=str)]
@@ -132,7 +132,7 @@ def _without_parts(jobs: Sequence[Job], log: RunLog) -> list[Job]:
     kept: list[Job] = []
     readers_of: dict[Location, set[Location]] = {}
     for job in sorted(jobs, key=lambda job: -len(files_of(job))):
-        own = job.source.path.resolve()
+        own = resolved(job.source.path)
         holders = set.intersection(*(readers_of.get(file, set()) for file in files_of(job)))
         if holders - {own}:
             log.reporter.say(f"{job.source.path} is a part of another image, and left out")

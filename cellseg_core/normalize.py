@@ -24,6 +24,7 @@ PERCENTILE = 99.98
 """The published choice (Lee et al. 2022): this percentile of a channel becomes white."""
 
 _BAND_PIXELS = 2**23
+_SMALLEST, _LARGEST = 1e-29, float(np.finfo(np.float32).max)
 
 
 def row_bands(shape: tuple[int, int], pixels: int = _BAND_PIXELS) -> Iterator[slice]:
@@ -141,7 +142,7 @@ class Brightness:
         Raises
         ------
         ImageError
-            If a channel had no finite value at all.
+            If a channel had no finite value at all, or its values are beyond 32-bit floats.
         """
         levels = {name: tail.value() for name, tail in tails.items()}
         for name, level in levels.items():
@@ -150,6 +151,12 @@ class Brightness:
                     f"channel {name!r} has no finite value in {source}, only NaN or infinity. "
                     "Export the image again, or choose another channel with --nuclear."
                 )
+            if level > 0 and not _SMALLEST <= level <= _LARGEST:
+                raise ImageError(
+                    f"the brightest values of channel {name!r} in {source} are about {level:.1e}, "
+                    f"and values from {_SMALLEST:g} to {_LARGEST:.1e} are told apart. Multiply the "
+                    "image by a constant, and save it as 32-bit floats."
+                )
         return cls({name: max(0.0, level) for name, level in levels.items()}, factor, source)
 
     def scale(self, pixels: NDArray[np.generic], channel: str) -> NDArray[np.float32]:
@@ -157,6 +164,8 @@ class Brightness:
         level = self.levels[channel]
         if level == 0:
             return np.zeros(pixels.shape, np.float32)
+        if pixels.dtype.kind == "f" and pixels.dtype.itemsize > 4:
+            pixels = np.clip(pixels, -_LARGEST, _LARGEST)
         scaled = pixels.astype(np.float32)
         scaled *= np.float32(self.factor / level)
         np.nan_to_num(scaled, copy=False, nan=0.0)

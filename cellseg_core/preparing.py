@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_core.errors import ConfigurationError
 from cellseg_core.image import Image
 from cellseg_core.measured_diameter import measure_diameter
 from cellseg_core.normalize import Brightness
@@ -20,7 +21,15 @@ from cellseg_core.segmenting import adapt, margin_of, segment_tile
 from cellseg_core.stitching import TileObjects
 from cellseg_core.tiling import Tile, tile_image
 
-__all__ = ["Prepared", "StepWatch", "diameter_cautions", "find_diameter", "prepare", "seen_by"]
+__all__ = [
+    "Prepared",
+    "StepWatch",
+    "check_diameter",
+    "diameter_cautions",
+    "find_diameter",
+    "prepare",
+    "seen_by",
+]
 
 _TILE = 1024
 
@@ -105,8 +114,6 @@ def prepare(
         If a channel is not there, cannot be read, or the segmenter cannot work with the image.
     """
     scaled, warnings = seen_by(segmenter, image, nuclear, membrane, levels, brightness)
-    if (nuclear_diameter or 0) > 2 * max(image.shape):
-        warnings.append("the nuclear diameter is more than twice the image: is it in px?")
     sample = scaled.sample()
     if not sample[0].any():
         names = ", ".join(image.channels[n] for n in scaled.nuclear)
@@ -171,14 +178,37 @@ def find_diameter(
     """Return the diameter of nuclei in px that a segmenter works with, and how it is known.
 
     ``given`` is what the user gave, ``sample`` what ``scaled.sample()`` returned.
+
+    Raises
+    ------
+    ConfigurationError
+        If the diameter that was given makes no sense for the image.
     """
     if given is not None:
+        check_diameter(given, scaled.image)
         return given, "given"
     diameter, known_from = guess_diameter(scaled, sample)
     measured = measure_diameter(segmenter, scaled, sample, diameter, progress=progress)
     if measured is not None:
         return measured, "measured on nuclei found in parts of the image"
     return diameter, known_from
+
+
+def check_diameter(diameter: float, image: Image) -> None:
+    """Check that nuclei of a diameter in px fit into an image.
+
+    Raises
+    ------
+    ConfigurationError
+        If they are more than twice as wide as the image is long.
+    """
+    if diameter > 2 * max(image.shape):
+        height, width = image.shape
+        raise ConfigurationError(
+            f"{image.name}: nuclei cannot be {diameter:g} px wide in an image of {height} x "
+            f"{width} px. Give their diameter in px with --nuclear-diameter, or leave it out: then "
+            "it is measured."
+        )
 
 
 def diameter_cautions(image: Image, diameter: float, known_from: str) -> list[str]:

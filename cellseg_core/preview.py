@@ -18,7 +18,7 @@ from cellseg_core.image import Image
 from cellseg_core.length import Length
 from cellseg_core.normalize import Brightness
 from cellseg_core.plugins import Plugins, load_plugins
-from cellseg_core.preparing import diameter_cautions, find_diameter, seen_by
+from cellseg_core.preparing import check_diameter, diameter_cautions, find_diameter, seen_by
 from cellseg_core.preview_panels import Panel, Preview, Row
 from cellseg_core.preview_place import crop_at, crop_edge, find_crop
 from cellseg_core.protocols import Labels
@@ -35,6 +35,7 @@ __all__ = ["preview"]
 _STEPS = (0.7, 1.0, 1.4)  # diameters to choose from, in diameters that a run takes
 _FACTORS = (0.5, 1.0, 2.0)
 _MOST = 60
+_LARGEST = 1e9
 _BEYOND = 2  # diameters around the crop in which nuclei are found that reach into it
 
 
@@ -98,6 +99,8 @@ def preview(
         factors = [base] if len(names) > 1 else [base * step for step in _FACTORS]
     _check(diameters, "--diameters")
     _check(factors, "--brightness-factors")
+    for diameter in diameters:
+        check_diameter(diameter, image)
     total = len(names) * (len(diameters) or len(_STEPS)) * len(factors)
     if total > _MOST:
         raise ConfigurationError(
@@ -147,8 +150,10 @@ def preview(
 
 def _check(values: Sequence[float], option: str) -> None:
     for value in values:
-        if not 0 < value < math.inf:
-            raise ConfigurationError(f"{option} are numbers over 0; got {value}")
+        if not 0 < value <= _LARGEST:
+            raise ConfigurationError(
+                f"{option} are numbers over 0, up to {_LARGEST:g}; got {value:g}"
+            )
 
 
 @attrs.frozen(eq=False)

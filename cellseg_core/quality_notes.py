@@ -62,6 +62,7 @@ _SATURATED = 5e-4
 _FEWEST_SATURATED = 10  # pixels
 _LOWEST_TOP = 32  # a channel of a few counts only has no plateau
 _STANDS_OUT = 6.0
+_HUGE = 1e150
 _OVER_GROUND = 0.5
 _SMALLEST_UM, _LARGEST_UM = 4.0, 15.0
 _OTHER_SIZE = 1.7
@@ -193,10 +194,14 @@ def _channels(image: Image, table: CellTable, windows: Sequence[_Window]) -> Ite
     """Look for saturated and empty channels."""
     saturated, black, flat = [], [], []
     for number, name in enumerate(image.channels):
-        parts = [_finite(image.read(number, *window.box.slices)) for window in windows]
-        values = np.concatenate([part.ravel() for part in parts])
-        if not values.size:
+        read = [image.read(number, *window.box.slices) for window in windows]
+        if not any(part.size for part in read):
             continue
+        if not any(np.isfinite(part).any() for part in read):
+            black.append(f"{name} (no number, only NaN or infinity)")
+            continue
+        parts = [_finite(part) for part in read]
+        values = np.concatenate([part.ravel() for part in parts])
         values = values.astype(np.float64)
         low, top = float(values.min()), float(values.max())
         if low == top:
@@ -243,13 +248,14 @@ def _stands_out(
 ) -> bool:
     """Return whether any cell is brighter than noise explains, or all are than what is outside.
 
-    Where there is too little to tell, it is True.
+    Where there is too little to tell, or values are too large to be squared, it is True.
     """
     means = table.intensities[:, number]
     if table.uncompensated is not None:
         means = table.uncompensated[:, number]
     known = np.isfinite(means)
-    if np.count_nonzero(known) < _FEWEST:
+    largest = max(float(np.abs(part).max(initial=0)) for part in parts)
+    if np.count_nonzero(known) < _FEWEST or largest > _HUGE:
         return True
     steps = [np.diff(part.astype(np.float64), axis=1).ravel() for part in parts]
     noise = float(np.std(np.concatenate(steps))) / math.sqrt(2)

@@ -17,12 +17,12 @@ import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any
 
 import attrs
 
-from cellseg_core.address import Address, Location
+from cellseg_core.address import Address, Location, resolved
 from cellseg_core.errors import ImageError, OutputError
 
 __all__ = [
@@ -174,12 +174,15 @@ class Store:
         Raises
         ------
         OutputError
-            If the folder cannot be made or written to, or another run is at work in it.
+            If the folder cannot be made or written to, another run is at work in it, or a link in
+            it leads out of it.
         """
         from filelock import FileLock, Timeout
 
         store = cls(out)
         try:
+            for folder in (store.work, store._records, store._tiles, store.work / "lock"):
+                store._check_inside(folder)
             store._records.mkdir(parents=True, exist_ok=True)
             lock = FileLock(store.work / "lock")
             lock.acquire(timeout=0)
@@ -222,12 +225,15 @@ class Store:
         return self._records / f"{name}.json"
 
     def record(self, name: str) -> dict[str, Any] | None:
-        """Return what was recorded when the image was done, or None."""
+        """Return what was recorded when the image was done, or None.
+
+        A record that names files outside the image's folder is nobody's: it counts for none.
+        """
         try:
             record = json.loads(self._record_path(name).read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
             return None
-        return record if isinstance(record, dict) else None
+        return record if isinstance(record, dict) and _stays_inside(record.get("files")) else None
 
     def done(self, name: str, key: str) -> dict[str, Any] | None:
         """Return the record of an image that is done under ``key`` with all its files in place."""
@@ -248,7 +254,7 @@ class Store:
         if isinstance(path, Address):
             return False
         try:
-            parts = path.resolve().relative_to(self.out.resolve()).parts
+            parts = Path(str(resolved(path))).relative_to(self.out.resolve()).parts
         except ValueError:
             return False
         if not parts:
@@ -270,8 +276,14 @@ class Store:
         """Return where the segmented tiles of an image are kept whose input has this key.
 
         Those under another key are removed.
+
+        Raises
+        ------
+        OutputError
+            If a link leads from there to another place.
         """
         folder = self._tiles / name / key[:16]
+        self._check_inside(folder)
         for other in folder.parent.glob("*"):
             if other != folder:
                 shutil.rmtree(other, ignore_errors=True)
@@ -310,6 +322,7 @@ class Store:
         target = self.out / name
         before = self.record(name) or {}
         files, sizes = _files_in(folder)
+        self._check_targets(target, [*files, *before.get("files", {})])
         try:
             for summary in _OF_ALL_IMAGES:
                 (self.out / summary).unlink(missing_ok=True)
@@ -337,6 +350,7 @@ class Store:
         """
         target, record = self.out / name, self.record(name) or {}
         files, sizes = _files_in(folder)
+        self._check_targets(target, files)
         before, rest = record.get("files"), None
         if isinstance(before, dict):
             rest = {file: size for file, size in before.items() if file not in sizes}
@@ -350,6 +364,27 @@ class Store:
             record["files"] = dict(sorted({**rest, **sizes}.items()))
             atomic_write(self._record_path(name), json.dumps(record, indent=1))
         return sizes
+
+    def _check_targets(self, target: Path, files: Iterable[str]) -> None:
+        """Check every folder that files are to be written into."""
+        for folder in {target, *((target / file).parent for file in files)}:
+            self._check_inside(folder)
+
+    def _check_inside(self, path: Path) -> None:
+        """Raise an error if a link leads from a path in this folder to another place."""
+        if not path.resolve().is_relative_to(self.out.resolve()):
+            raise OutputError(
+                f"{path} is, or lies behind, a link to {path.resolve()}: results are written into "
+                f"{self.out} and nowhere else. Remove the link, or choose another folder with -o."
+            )
+
+
+def _stays_inside(files: object) -> bool:
+    """Tell whether recorded files, if there are any, lie in the folder of their image."""
+    if not isinstance(files, dict):
+        return True
+    paths = [flavour(file) for file in files for flavour in (PurePosixPath, PureWindowsPath)]
+    return not any(path.anchor or ".." in path.parts for path in paths)
 
 
 def _files_in(folder: Path) -> tuple[dict[str, Path], dict[str, int]]:

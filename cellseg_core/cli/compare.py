@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cellseg_core.cli.echo import echo
 from cellseg_core.cli.options import config_from, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
@@ -147,7 +148,7 @@ def command(
         report = write_report(comparison)
     if not quiet:
         _summarise(comparison)
-        click.echo(f"Look at: {report}")
+        echo(f"Look at: {report}")
     return 0 if comparison.complete else 1
 
 
@@ -159,7 +160,7 @@ def _summarise(comparison: Comparison) -> None:
     for one in found.methods:
         name = one.method.name.ljust(width)
         if one.failed is not None:
-            click.echo(f"{name}  FAILED: {one.failed}")
+            echo(f"{name}  FAILED: {one.failed}")
             continue
         told = [f"{one.cells:>9,} cells"]
         if with_truth:
@@ -170,7 +171,7 @@ def _summarise(comparison: Comparison) -> None:
         told.append(_cost(one))
         if one.errors:
             told.append(f"{len(one.errors)} images FAILED: {listed(list(one.errors))}")
-        click.echo(f"{name}  {'  '.join(part for part in told if part)}")
+        echo(f"{name}  {'  '.join(part for part in told if part)}")
 
 
 def _accuracy(found: MethodFindings) -> str:

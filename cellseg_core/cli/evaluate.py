@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cellseg_core.cli.echo import echo
 from cellseg_core.cli.progress import Console
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def command(
                 )
         evaluations = _evaluate(pairing.pairs, tolerance, console, failed)
     if failed:
-        click.echo(f"{len(failed)} failed, for the reasons above: {', '.join(failed)}", err=True)
+        echo(f"{len(failed)} failed, for the reasons above: {', '.join(failed)}", err=True)
     if not evaluations:
         return 1
     over_all = summary(evaluations)
@@ -120,7 +121,7 @@ def command(
         _show(evaluations, over_all, kind)
         wrong = over_all.splits + over_all.merges + over_all.missed + over_all.invented
         if errors_file is None and wrong:
-            click.echo("--errors FILE lists where.")
+            echo("--errors FILE lists where.")
     return 1 if failed else 0
 
 
@@ -240,18 +241,18 @@ def _show(evaluations: Sequence[Evaluation], over_all: Summary, kind: str) -> No
     one, many = _NOUNS[kind]
     title = f"{over_all.images:,} images" if several else evaluations[0].name
     true, predicted = over_all.true_objects, over_all.predicted_objects
-    click.echo(f"{title}: {true:,} true {one if true == 1 else many}, {predicted:,} predicted")
-    click.echo()
+    echo(f"{title}: {true:,} true {one if true == 1 else many}, {predicted:,} predicted")
+    echo()
     ways = ("mean over images", f"pooled over {many}") if several else ("this image",)
-    click.echo(f"{'':<32}" + "".join(f"{way:<24}" for way in ways).rstrip())
+    echo(f"{'':<32}" + "".join(f"{way:<24}" for way in ways).rstrip())
 
     def line(text: str, name: str) -> None:
         figure = over_all.figures[name]
         shown = (figure.mean_over_images, figure.pooled)[: len(ways)]
-        click.echo(f"{text:<32}" + "".join(f"{_told(one):<24}" for one in shown).rstrip())
+        echo(f"{text:<32}" + "".join(f"{_told(one):<24}" for one in shown).rstrip())
 
     line("average precision, mean (mAP)", "mean_ap")
-    click.echo(f"{many} found at IoU over 0.5")
+    echo(f"{many} found at IoU over 0.5")
     line("  average precision", "ap_50")
     line("  precision", "precision_50")
     line("  recall", "recall_50")
@@ -264,7 +265,7 @@ def _show(evaluations: Sequence[Evaluation], over_all: Summary, kind: str) -> No
     line(f"boundary F1 within {over_all.tolerance:g} px", "boundary_f1")
     if over_all.size_edges is not None:
         low, middle, high = over_all.size_edges
-        click.echo(f"recall by area, IoU over 0.5 (a quarter of the true {many} each)")
+        echo(f"recall by area, IoU over 0.5 (a quarter of the true {many} each)")
         texts = (
             f"  up to {low:g} px",
             f"  over {low:g} to {middle:g} px",
@@ -273,10 +274,10 @@ def _show(evaluations: Sequence[Evaluation], over_all: Summary, kind: str) -> No
         )
         for size, text in enumerate(texts, start=1):
             line(text, f"recall_size_{size}")
-    click.echo()
+    echo()
     _show_thresholds(over_all, ways)
-    click.echo()
-    click.echo(_in_words(evaluations, over_all, kind))
+    echo()
+    echo(_in_words(evaluations, over_all, kind))
 
 
 def _show_thresholds(over_all: Summary, ways: Sequence[str]) -> None:
@@ -288,7 +289,7 @@ def _show_thresholds(over_all: Summary, ways: Sequence[str]) -> None:
 
     def line(first: str, groups: Iterable[Iterable[str]]) -> None:
         texts = ("".join(f"{text:<11}" for text in group) for group in groups)
-        click.echo(f"{first:<10}{'  '.join(texts)}".rstrip())
+        echo(f"{first:<10}{'  '.join(texts)}".rstrip())
 
     if len(ways) > 1:
         line("", [[way, "", ""] for way in ways])

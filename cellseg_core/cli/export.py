@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cellseg_core.cli.echo import echo
 from cellseg_core.pipeline import DEFAULT_SEGMENTER
 
 __all__ = ["command"]
@@ -64,5 +65,5 @@ def command(out: Path, segmenter: str, settings: tuple[str, ...]) -> int:
             f"segmenter {segmenter!r} has no network to export. One that has: --segmenter maskrcnn."
         )
     for path in built.export(out):
-        click.echo(path)
+        echo(path)
     return 0

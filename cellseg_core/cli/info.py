@@ -9,6 +9,7 @@ import attrs
 import click
 
 from cellseg_core.address import Location
+from cellseg_core.cli.echo import echo
 
 if TYPE_CHECKING:
     from cellseg_core.image import Image
@@ -72,7 +73,7 @@ def command(
     for source, found in read_each(sources, read):
         if source.note and source.note not in told:
             told.add(source.note)
-            click.echo(source.note)
+            echo(source.note)
         if isinstance(found, CellsegError):
             failed += _fail(source.path, found)
             continue
@@ -91,7 +92,7 @@ def command(
 def _fail(path: Location, error: Exception) -> int:
     from cellseg_core.reporting import failure
 
-    click.echo(failure(path, error), err=True)
+    echo(failure(path, error), err=True)
     return 1
 
 
@@ -121,6 +122,6 @@ def _show(image: Image, reader: str, nuclear: tuple[str, ...]) -> None:
         rows["nuclei"] = f"{names} ({why})"
         diameter, known_from = guess_diameter(scaled, scaled.sample())
         rows["diameter"] = f"about {diameter:.1f} px ({known_from})"
-    click.echo(image.name)
+    echo(image.name)
     for name, value in rows.items():
-        click.echo(f"  {name + ':':<11} {value}")
+        echo(f"  {name + ':':<11} {value}")

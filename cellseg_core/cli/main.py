@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from cellseg_core.cli.echo import echo
 from cellseg_core.errors import CellsegError, ComponentError, ConfigurationError
 
 __all__ = ["main"]
@@ -67,7 +68,7 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from importlib.metadata import version
 
-        click.echo(f"cellseg {version('cellseg-core')}")
+        echo(f"cellseg {version('cellseg-core')}")
         ctx.exit()
 
 
@@ -108,7 +109,7 @@ def main() -> None:
         if isinstance(error, click.MissingParameter) and error.param:
             hint = _MISSING.get(str(error.param.name))
             if hint is not None:
-                click.echo(hint, err=True)
+                echo(hint, err=True)
         sys.exit(error.exit_code)
     except (ConfigurationError, ComponentError) as error:
         _stop(f"Error: {error}", 2)
@@ -124,5 +125,5 @@ def main() -> None:
 
 
 def _stop(message: str, status: int) -> None:
-    click.echo(message, err=True)
+    echo(message, err=True)
     sys.exit(status)

@@ -11,6 +11,7 @@ import attrs
 import click
 
 from cellseg_core.config import RunConfig, load_config, option_name, parse_setting
+from cellseg_core.errors import ConfigurationError
 
 __all__ = ["config_from", "memory_size", "run_options"]
 
@@ -72,13 +73,20 @@ def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
     Raises
     ------
     ConfigurationError
-        If a name is unknown or a value makes no sense.
+        If a name is unknown, a value makes no sense, or the file alone asks for a program to be
+        run.
     """
     if file is None:
         values: dict[str, Any] = {}
     else:
         values = RunConfig.normal_keys(load_config(file), str(file))
-        RunConfig.from_mapping(values, str(file))
+        chosen = RunConfig.from_mapping(values, str(file)).segmenter
+        if chosen == "subprocess" and given.get("segmenter", chosen) is None:
+            raise ConfigurationError(
+                f"{file} chooses the segmenter 'subprocess', which runs a program that settings "
+                "name. If you know what it runs (python and component in it), say so: give "
+                "--segmenter subprocess too."
+            )
     for name, value in given.items():
         if name == "set":
             settings = RunConfig.from_mapping({"set": values.get("set", {})}).set

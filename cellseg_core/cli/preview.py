@@ -16,6 +16,7 @@ import attrs
 import click
 
 from cellseg_core.address import Location
+from cellseg_core.cli.echo import echo
 from cellseg_core.cli.options import config_from, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
@@ -159,7 +160,7 @@ def command(
     base = _words(given, config)
     _tell(made, base, str(source), quiet=quiet)
     if not quiet:
-        click.echo(f"Look at: {out}")
+        echo(f"Look at: {out}")
     done = all(panel.failed is None for panel in made.panels)
     return 0 if done and all(row.failed is None for row in made.rows) else 1
 
@@ -247,13 +248,13 @@ def _tell(made: Preview, base: Mapping[str, list[str]], source: str, *, quiet: b
     """Print the command of each panel, and what could not be done."""
     for row in made.rows:
         if row.failed is not None:
-            click.echo(f"FAILED {row.segmenter}: {row.failed}", err=True)
+            echo(f"FAILED {row.segmenter}: {row.failed}", err=True)
             continue
         for panel in row.panels:
             if panel.failed is not None:
-                click.echo(f"FAILED panel {panel.number}: {panel.failed}", err=True)
+                echo(f"FAILED panel {panel.number}: {panel.failed}", err=True)
             elif not quiet:
-                click.echo(f"{panel.number:>2}: {_line(panel, base, source)}")
+                echo(f"{panel.number:>2}: {_line(panel, base, source)}")
 
 
 def _line(panel: Panel, base: Mapping[str, list[str]], source: str) -> str:

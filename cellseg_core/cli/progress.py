@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import click
+from cellseg_core.cli.echo import echo, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -96,6 +96,7 @@ class Console:
         if self._bars is None:
             return
         # Short enough that the bar, the rate and the time left fit beside it.
+        image = printable(image)
         shown = image if len(image) <= 28 else f"{image[:13]}...{image[-12:]}"
         self._advance("step", f"{shown}: {_WORDS.get(step, step)}", done, total)
 
@@ -112,6 +113,6 @@ class Console:
 
     def _print(self, text: str) -> None:
         if self._bars is not None:
-            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bars.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
         else:
-            click.echo(text, err=True)
+            echo(text, err=True)

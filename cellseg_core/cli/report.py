@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from cellseg_core.cli.echo import echo
 from cellseg_core.cli.progress import Console
 
 __all__ = ["command"]
@@ -55,8 +56,8 @@ def command(out: Path, settings: tuple[str, ...], fresh: bool, quiet: bool) -> i
         made = rebuild_report(out, options, fresh=fresh, plugins=plugins, reporter=console)
     if made.failed:
         left = "" if made.files else " The report is as it was."
-        click.echo(f"{len(made.failed)} without a new page, for the reasons above.{left}", err=True)
+        echo(f"{len(made.failed)} without a new page, for the reasons above.{left}", err=True)
     if not quiet:
         for path in made.files:
-            click.echo(f"Report: {path}")
+            echo(f"Report: {path}")
     return 1 if made.failed else 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cellseg_core.cli.echo import echo
 from cellseg_core.cli.options import config_from, memory_size, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
@@ -113,26 +114,26 @@ def summarise(summary: Summary) -> None:
         elif "tiles_done_before" in decided:
             again = f" ({decided['tiles_done_before']} of {decided['tiles']} tiles done before)"
         grown = f", grown by {decided['expand_px']:g} px" if decided["expand_px"] else ""
-        click.echo(
+        echo(
             f"{outcome.name}: {counted(outcome.cells, 'cell')}, nuclei about "
             f"{decided['nuclear_diameter_px']:.1f} px ({decided['nuclear_diameter_from']})"
             f"{grown}{again}"
         )
         if "compensation" in decided:
-            click.echo(f"  {_moved(decided['compensation'])}")
-    click.echo(
+            echo(f"  {_moved(decided['compensation'])}")
+    echo(
         f"{counted(summary.cells, 'cell')} in {len(done)} of "
         f"{counted(len(summary.outcomes), 'image')}, {summary.seconds:.1f} s."
     )
     if summary.failed:
         sources = ", ".join(outcome.source for outcome in summary.failed)
-        click.echo(f"{len(summary.failed)} failed, for the reasons above: {sources}", err=True)
+        echo(f"{len(summary.failed)} failed, for the reasons above: {sources}", err=True)
     if done and (summary.out / "report.html").is_file():
-        click.echo(f"Report:  {summary.out / 'report.html'}")
+        echo(f"Report:  {summary.out / 'report.html'}")
     else:
         _show_overlays(summary.out, done)
     if done and (summary.out / "cells.csv").is_file():
-        click.echo(f"Table:   {summary.out / 'cells.csv'}")
+        echo(f"Table:   {summary.out / 'cells.csv'}")
 
 
 def _show_overlays(out: Path, done: Sequence[Outcome]) -> None:
@@ -145,7 +146,7 @@ def _show_overlays(out: Path, done: Sequence[Outcome]) -> None:
     ]
     if written:
         more = f" and {len(written) - 1} more" if len(written) > 1 else ""
-        click.echo(f"Look at: {written[0]}{more}")
+        echo(f"Look at: {written[0]}{more}")
 
 
 def _moved(compensation: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cellseg_core.cli.echo import echo
 from cellseg_core.cli.progress import Console
 
 __all__ = ["command"]
@@ -112,7 +113,7 @@ def command(
         done = trainer.train(images, out, console, fresh=fresh)
     if not quiet:
         _summarise(done.get("accuracy", {}))
-        click.echo(f"Use it: cellseg run IMAGE -o RESULTS --segmenter {segmenter} "
+        echo(f"Use it: cellseg run IMAGE -o RESULTS --segmenter {segmenter} "
                    f"--set segmenter.weights={shlex.quote(str(out.resolve()))}")  # fmt: skip
     return 0
 
@@ -137,13 +138,13 @@ def _options(settings: tuple[str, ...], **given: int | None) -> dict[str, Any]:
 def _summarise(accuracy: Mapping[str, Mapping[str, Any]]) -> None:
     """Print the accuracy of the validation images by group."""
     if not accuracy:
-        click.echo("There was no validation image, so the accuracy is not known.")
+        echo("There was no validation image, so the accuracy is not known.")
         return
     shown = accuracy if len(accuracy) > 2 else {"all": accuracy["all"]}
     width = max(len("validation"), *map(len, shown))
-    click.echo(f"{'validation':<{width}}  images  nuclei    mAP  AP 0.5")
+    echo(f"{'validation':<{width}}  images  nuclei    mAP  AP 0.5")
     for name, row in shown.items():
-        click.echo(
+        echo(
             f"{name:<{width}}  {row['images']:>6,}  {row['nuclei']:>6,}  {row['mAP']:>5.3f}"
             f"  {row['AP50']:>6.3f}"
         )

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from cellseg_core.cli.echo import echo
+
 __all__ = ["command"]
 
 _GROUP = "cellseg.view"
@@ -46,15 +48,15 @@ def command(out: Path, image: str | None, channels: str, screenshot: Path | None
     done = run.choose(image)
     if image is None and len(run.images) > 1:
         shown = ", ".join([*run.images][:20]) + (", ..." if len(run.images) > 20 else "")
-        click.echo(
+        echo(
             f"Showing {done.name}, the first of {len(run.images)} images. For another: "
             f"cellseg view OUT IMAGE. There are: {shown}",
             err=True,
         )
     asked = [name.strip() for name in channels.split(",") if name.strip()]
-    _viewer()(run, done, asked, screenshot, lambda text: click.echo(f"Warning: {text}", err=True))
+    _viewer()(run, done, asked, screenshot, lambda text: echo(f"Warning: {text}", err=True))
     if screenshot is not None:
-        click.echo(f"Look at: {screenshot}")
+        echo(f"Look at: {screenshot}")
     return 0
 
 

@@ -21,6 +21,7 @@ from typing import Literal
 import attrs
 
 from cellseg_core.errors import ConfigurationError, ImageError
+from cellseg_io.limits import check_size
 
 __all__ = [
     "Plan",
@@ -157,7 +158,8 @@ def plan_axes(
     Raises
     ------
     ImageError
-        If Z or T are longer than 1 and nothing was chosen, or an axis has no place in an image.
+        If Z or T are longer than 1 and nothing was chosen, or an axis has no place in an image;
+        or if the image is too large (see :mod:`cellseg_io.limits`).
 
     >>> plan = plan_axes(StoredAxes("QYX", (500, 400, 3)), "x.tif")
     >>> len(plan.planes), plan.y, plan.x, plan.planes[2]
@@ -169,6 +171,7 @@ def plan_axes(
             f"{image}: an image needs the axes Y and X once each; the file has the axes "
             f"{stored.letters} of sizes {stored.shape}. Name them with --set reader.axes=CYX."
         )
+    check_size(image, stored.shape, letters.index("Y"), letters.index("X"))
     color = stored.rgb and axes is None and "S" in letters
     choices: dict[str, int | Projection | None] = {"Z": z, "T": t}
     flattened: list[int] = []

@@ -25,7 +25,7 @@ __all__ = ["CsvWriter"]
 
 _ROWS = 2**16  # converted at a time
 
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 - wide ones count in East Asian versions
 
 # Column of the original program, and ours.
 _CELLSEG = {

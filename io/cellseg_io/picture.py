@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,14 @@ from cellseg_core.errors import ImageError
 from cellseg_core.image import Image
 from cellseg_io.files import check_file, signature, stem
 from cellseg_io.lazy import DECODED, LazyPlanes
+from cellseg_io.limits import check_decoded
+from cellseg_io.picture_size import any_size
 
 __all__ = ["PictureReader"]
 
 _GRAY = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 _FORMATS = ("PNG", "JPEG")
+_VALUES = dict.fromkeys(_GRAY, 1) | {"LA": 2, "La": 2, "RGBA": 4, "RGBa": 4, "CMYK": 4}
 _ALPHA = {"LA", "La", "RGBA", "RGBa", "PA"}
 
 
@@ -39,12 +41,13 @@ class PictureReader:
         Raises
         ------
         ImageError
-            If the file cannot be read, is no picture, is damaged, or is so large that it is
-            more likely an attack on memory than a picture.
+            If the file cannot be read, is no picture, is damaged, or is too large to be decoded
+            in one piece (see :mod:`cellseg_io.limits`).
         """
         path = Path(path)
         check_file(path)
         width, height, mode, deep, frames = _header(path)
+        check_decoded(path, (height, width, _VALUES.get(mode, 3)), _gray_type(mode, deep).itemsize)
         notes = ["alpha left out"] if mode in _ALPHA else []
         if frames > 1:
             notes.append(f"first of {frames} frames")
@@ -107,7 +110,7 @@ class PicturePlanes:
 
                 pixels = imagecodecs.png_decode(self.path.read_bytes())
             else:
-                with PIL.Image.open(self.path, formats=_FORMATS) as picture:
+                with any_size(), PIL.Image.open(self.path, formats=_FORMATS) as picture:
                     pixels = np.asarray(_plain(picture))
         except Exception as error:
             raise ImageError(
@@ -125,17 +128,10 @@ def _header(path: Path) -> tuple[int, int, str, bool, int]:
     import PIL.Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path, formats=_FORMATS) as picture:
-                width, height = picture.size
-                mode, frames = picture.mode, int(getattr(picture, "n_frames", 1))
-                kind = picture.format
-    except (PIL.Image.DecompressionBombWarning, PIL.Image.DecompressionBombError) as error:
-        raise ImageError(
-            f"{path} is too large for a PNG or JPG ({error}). Save large images as TIFF, of which "
-            "cellseg reads only the part that it needs."
-        ) from error
+        with any_size(), PIL.Image.open(path, formats=_FORMATS) as picture:
+            width, height = picture.size
+            mode, frames = picture.mode, int(getattr(picture, "n_frames", 1))
+            kind = picture.format
     except PIL.UnidentifiedImageError as error:
         raise ImageError(
             f"{path} is not a readable PNG or JPG picture; {signature(path)}. If it is another "

@@ -146,10 +146,15 @@ def test_a_picture_too_large_for_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     PIL.Image.fromarray(noise(40, 30)).save(tmp_path / "a.png")
-    for limit in (1000, 500):
-        monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(ImageError, match=r"a\.png is too large.*Save large images as TIFF"):
-            read(tmp_path / "a.png")
+    monkeypatch.setenv("CELLSEG_MAX_DECODE_GB", "1e-6")
+    with pytest.raises(
+        ImageError, match=r"a\.png is stored in pieces of 40 x 30 x .*MAX_DECODE_GB=1"
+    ):
+        PictureReader().read(tmp_path / "a.png")
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 500)
+    monkeypatch.setenv("CELLSEG_MAX_DECODE_GB", "1")
+    assert PictureReader().read(tmp_path / "a.png")[0].read(0).shape == (40, 30)
+    assert PIL.Image.MAX_IMAGE_PIXELS == 500
 
 
 @pytest.mark.parametrize(

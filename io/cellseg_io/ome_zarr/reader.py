@@ -18,6 +18,7 @@ from cellseg_core.errors import ImageError
 from cellseg_core.image import Image
 from cellseg_io.axes import Plan, Projection, as_axes, as_depth, as_plane, as_series, plan_axes
 from cellseg_io.lazy import DECODED, LazyPlanes
+from cellseg_io.limits import check_decoded
 from cellseg_io.names import as_names, choose_series, name_channels, number_channels
 from cellseg_io.ome_zarr.layout import StoredImage, documents, open_array, read_layout
 
@@ -74,6 +75,7 @@ class OmeZarrReader:
 
     def _image(self, path: Location, stored: StoredImage, name: str) -> Image:
         plan = plan_axes(stored.axes, path.name, z=self.z, t=self.t, axes=self.axes)
+        check_decoded(path / stored.array, stored.chunks, stored.dtype.itemsize)
         count, listed = len(plan.planes), stored.described.names * plan.repeats
         named = name_channels(path, count, self.names, listed) or number_channels(count)
         shape = (count, stored.axes.shape[plan.y], stored.axes.shape[plan.x])

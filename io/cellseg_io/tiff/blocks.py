@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cellseg_core.errors import ImageError
 from cellseg_io.lazy import DECODED
+from cellseg_io.limits import check_decoded
 
 __all__ = ["Block", "PagedBlock", "PlainBlock", "StoredPage"]
 
@@ -262,6 +263,7 @@ class PagedBlock:
         return np.array(window if y < x else window.T)
 
     def _whole(self) -> NDArray[Any]:
+        check_decoded(self.pages[0].path, self.shape, self.dtype.itemsize)
         whole = np.empty((len(self.pages), *self.pages[0].shape), self.dtype.newbyteorder("="))
         for out, page in zip(whole, self.pages, strict=True):
             samples, depths, height, width, interleaved = page.shape

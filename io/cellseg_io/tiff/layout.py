@@ -160,7 +160,7 @@ def _damaged(path: Path, problems: list[str]) -> ImageError:
 
 def _images_of(tif: tifffile.TiffFile, path: Path) -> list[StoredImage]:
     xml = tif.pages.first.description if tif.is_ome else ""
-    companion = part_of(xml)
+    companion = part_of(xml, path)
     if companion:
         whole = path.parent / companion
         raise PartOfImageError(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from xml.etree import ElementTree as ET
 
 import attrs
 
 from cellseg_core.errors import ImageError
 from cellseg_io.described import Described
+from cellseg_io.limits import check_size
 from cellseg_io.pixel_size import square_pixel, um_per_unit
 
 __all__ = ["Part", "companion_parts", "describe_ome", "part_of"]
@@ -35,7 +36,7 @@ def describe_ome(
     The TIFF library leaves out images that have no pixels in the file, so images are matched
     by name and size, in order.
     """
-    images = iter(_images(ET.fromstring(xml))) if xml else iter(())  # noqa: S314 - expat limits entity expansion
+    images = iter(_images(_parsed(xml))) if xml else iter(())
     described: list[Described | None] = []
     for name, shape, letters in series:
         size = tuple(shape[letters.index(a)] for a in "YX" if a in letters)
@@ -48,9 +49,18 @@ def describe_ome(
     return described
 
 
-def part_of(xml: str) -> str:
-    """Return the name of the file that holds the metadata of ``xml``'s set, or empty."""
-    root = ET.fromstring(xml) if xml else None  # noqa: S314 - expat limits entity expansion
+def part_of(xml: str, path: Path) -> str:
+    """Return the name of the file that holds the metadata of ``xml``'s set, or empty.
+
+    Raises
+    ------
+    ImageError
+        If the metadata promises more planes or pixels than are read, or names files outside the
+        folder of ``path``, its file.
+    """
+    root = _parsed(xml) if xml else None
+    if root is not None:
+        _check(root, path)
     for element in () if root is None else root:
         if _tag(element) == "BinaryOnly":
             return element.get("MetadataFile", "its .companion.ome file")
@@ -63,12 +73,14 @@ def companion_parts(path: Path) -> list[Part]:
     Raises
     ------
     ImageError
-        If the file is not OME-XML, or does not say where each plane is.
+        If the file is not OME-XML, does not say where each plane is, promises more planes or
+        pixels than are read, or names files outside its folder.
     """
     try:
-        root = ET.parse(path).getroot()  # noqa: S314 - expat limits entity expansion
+        root = _parsed(path.read_bytes())
     except ET.ParseError as error:
         raise ImageError(f"{path} is not an OME companion file: {error}.") from error
+    _check(root, path)
     parts = []
     for image, pixels in _images(root):
         letters = pixels.get("DimensionOrder", "XYZCT")[::-1]
@@ -103,6 +115,38 @@ def companion_parts(path: Path) -> list[Part]:
     if not parts:
         raise ImageError(f"{path} describes no image.")
     return parts
+
+
+def _parsed(xml: str | bytes) -> ET.Element:
+    # Expat refuses entities that grow without bound, and ElementTree fetches none.
+    return ET.fromstring(xml)  # noqa: S314
+
+
+def _check(root: ET.Element, path: Path) -> None:
+    """Check what else would be believed before a pixel is read: sizes, and names of files."""
+    for image, pixels in _images(root):
+        letters = "XYZCT"
+        shape = _size(pixels, letters)
+        if min(shape) < 1:
+            raise ImageError(f"{path}: {image.get('Name')!r} has the size {shape}; it is damaged.")
+        check_size(path, shape, letters.index("Y"), letters.index("X"))
+        for data in pixels:
+            if _tag(data) == "TiffData":
+                count = int(data.get("PlaneCount", 1))
+                check_size(path, (count, *shape[:2]), 2, 1)
+            for element in data:
+                if _tag(element) == "UUID":
+                    _check_inside(element.get("FileName", ""), path)
+
+
+def _check_inside(name: str, path: Path) -> None:
+    for flavour in (PurePosixPath(name), PureWindowsPath(name)):
+        if flavour.anchor or ".." in flavour.parts:
+            raise ImageError(
+                f"{path} names a file outside its own folder, {name!r}, which is not opened. Put "
+                "all files of the set into one folder, and write its metadata anew with "
+                "Bio-Formats."
+            )
 
 
 def _tag(element: ET.Element) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from cellseg_core.errors import ImageError
+from cellseg_io.limits import check_decoded
+from cellseg_io.picture_size import any_size
 from cellseg_io.tiff.blocks import Block, PagedBlock, PlainBlock, StoredPage
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["stored_block", "stored_page"]
 
 _JPEG = {6, 7, 34892, 33007}
+_JPEG_2000 = {33003, 33004, 33005, 34712}
+_TIMES = 4  # the pixels of its tile that a compressed picture may have; edges are padded
 
 
 def stored_block(
@@ -60,7 +65,8 @@ def stored_page(page: tifffile.TiffPage | tifffile.TiffFrame) -> StoredPage:
     Raises
     ------
     ImageError
-        If the file ends before its pixels do, or its compression is not available.
+        If the file ends before its pixels do, its compression is not available, or a strip or
+        tile is too large to be decoded.
     """
     key, file = cast("tifffile.TiffPage", page.keyframe), Path(page.parent.filehandle.path)
     _check_compression(key, file)
@@ -76,6 +82,7 @@ def stored_page(page: tifffile.TiffPage | tifffile.TiffFrame) -> StoredPage:
         segment = (int(key.tiledepth), int(key.tilelength), int(key.tilewidth))
     else:
         segment = (1, min(int(key.rowsperstrip), height) or height, width)
+    check_decoded(file, (*segment, interleaved), dtype.itemsize)
     counts = (-(-n // s) for n, s in zip((depth, height, width), segment, strict=True))
     expected = samples * math.prod(counts)
     if min(len(offsets), len(nbytes)) < expected:
@@ -92,7 +99,25 @@ def stored_page(page: tifffile.TiffPage | tifffile.TiffFrame) -> StoredPage:
     if key.compression in _JPEG:
         options = {"jpegtables": page.jpegtables, "jpegheader": key.jpegheader}
     decode = functools.partial(key.decode, **options)
+    if key.compression in _JPEG | _JPEG_2000:
+        decode = functools.partial(_decode_picture, decode, _TIMES * math.prod(segment))
     return StoredPage(file, shape, dtype, None, segment, offsets, nbytes, decode, key.nodata)
+
+
+def _decode_picture(decode: Callable[..., Any], most: int, data: bytes, number: int) -> Any:
+    """Decode a strip or tile that is a picture with a size of its own, if it fits its place."""
+    import PIL.Image
+
+    with any_size():
+        try:
+            with PIL.Image.open(io.BytesIO(data), formats=("JPEG", "JPEG2000")) as picture:
+                width, height = picture.size
+        except (OSError, SyntaxError, ValueError):
+            # What Pillow does not know, the decoder tells.
+            width = height = 0
+    if width * height > most:
+        raise ValueError(f"it holds a picture of {width} x {height} px, far more than its place")
+    return decode(data, number)
 
 
 def _dtype(key: tifffile.TiffPage, tif: tifffile.TiffFile) -> np.dtype[Any]:
