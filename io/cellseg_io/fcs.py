@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import OutputError
-from cellseg_io.about import about
+from cellseg_io.about import about, units
 from cellseg_io.fcs_file import Parameter, write_fcs
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def _keywords(result: Result) -> dict[str, str]:
         "CELLSEG_VERSION": told["cellseg_core"],
         "CELLSEG_PIXEL_SIZE_UM": "unknown" if size is None else str(size),
         "CELLSEG_COMPENSATED": "yes" if told["compensated"] else "no",
+        # By the name in $PnS; what is not here has no unit.
+        "CELLSEG_UNITS": json.dumps(units(result.table)),
         "CELLSEG_DECIDED": json.dumps(told["decided"], sort_keys=True, default=str),
     }
 

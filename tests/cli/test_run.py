@@ -45,9 +45,10 @@ def test_one_command_gives_table_masks_and_picture(cellseg, write_image, tmp_pat
     assert done.status == 0, done.err
     assert set(files(out)) == {
         "cells.csv",
+        "cells.columns.csv",
         *(f"image/{name}" for name in (
-            "cells.csv", "cells.fcs", "nuclei.ome.tif", "cells.ome.tif", "overlay.png",
-            "report.html",
+            "cells.csv", "cells.columns.csv", "cells.fcs", "nuclei.ome.tif", "cells.ome.tif",
+            "overlay.png", "report.html",
         )),
     }  # fmt: skip
     frame = table(out)
