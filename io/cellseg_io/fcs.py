@@ -47,7 +47,7 @@ class FcsWriter:
     Raises
     ------
     OutputError
-        If a value is too large for a 32-bit float (3.4e38).
+        If a value is too large for a 32-bit float (3.4e38), or an id for two (1.6e13).
     """
 
     def write(self, result: Result, folder: Path) -> list[Path]:
@@ -109,6 +109,12 @@ def _columns(table: CellTable) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """Give the columns; ids that are too large are warned of and split in two."""
     for name, values in table.columns().items():
         if name == "cell_id" and int(table.labels.max()) > _EXACT_IDS:
+            if int(table.labels.max()) >= _EXACT_IDS * _MILLION:
+                raise OutputError(
+                    f"{table.image}: FCS holds ids up to 1.6e13, and the highest is "
+                    f"{int(table.labels.max())}. Leave fcs out of --write, or number the cells "
+                    "anew, for example with skimage.segmentation.relabel_sequential."
+                )
             warnings.warn(
                 f"ids go up to {int(table.labels.max()):,}, and numbers in FCS are exact up to "
                 f"{_EXACT_IDS:,}: instead of cell_id there are cell_id_millions and cell_id_rest "
