@@ -251,4 +251,20 @@ def test_every_field_of_the_schema_is_described() -> None:
         assert field in whole["properties"], field
 
 
+def test_the_page_on_reproducibility_has_every_field_of_the_schema() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reproducibility.md").read_text(encoding="utf-8")
+    whole = schema().schema
+    known = {
+        "": whole,
+        "brightness.": whole["$defs"]["brightness"],
+        "images[].": whole["properties"]["images"]["items"],
+    }
+    facts = known["images[].facts."] = whole["$defs"]["facts"]
+    for name in ("input", "decided"):
+        known[f"images[].facts.{name}."] = facts["properties"][name]
+    for above, part in known.items():
+        for field in part["properties"]:
+            assert field == "facts" or f"| `{above}{field}` |" in page, f"{above}{field}"
+
+
 RECORD_FIELDS = (*provenance.environment(), "inputs", "settings", "images")
