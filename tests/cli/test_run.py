@@ -241,7 +241,7 @@ def test_files_of_other_parameters_do_not_stay_behind(cellseg, write_image, tmp_
     (out / "image" / "my-notes.txt").write_text("mine")
     cellseg("run", path, "-o", out, *D, "--write", "csv")
     left = {p.name for p in (out / "image").iterdir()}
-    assert left == {"cells.csv", "my-notes.txt"}
+    assert left == {"cells.csv", "cells.columns.csv", "my-notes.txt"}
 
 
 def test_an_image_without_cells_is_done_and_warned_of(cellseg, write_image, tmp_path) -> None:
