@@ -19,7 +19,7 @@ import attrs
 
 from cellseg_core.address import Location
 from cellseg_core.channels import nuclear_channels
-from cellseg_core.config import RunConfig
+from cellseg_core.config import SCHEMA, RunConfig
 from cellseg_core.errors import (
     CellsegError,
     ChannelError,
@@ -35,6 +35,7 @@ from cellseg_core.pipeline import Pipeline, Result
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import Combiner, Segmenter, Writer
 from cellseg_core.provenance import deciding_packages, environment, facts_of
+from cellseg_core.recorded_run import RecordedRun
 from cellseg_core.reference import reference_brightness
 from cellseg_core.reporting import Outcome, Reporter, RunLog, Silent, Summary
 from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
@@ -54,6 +55,7 @@ def run_batch(
     workers: int = 1,
     scheduler: str | None = None,
     memory: int | None = None,
+    repeat: RecordedRun | None = None,
     plugins: Plugins | None = None,
     reporter: Reporter | None = None,
 ) -> Summary:
@@ -68,11 +70,15 @@ def run_batch(
         Processes on this machine that segment parts of images, or the address of a Dask cluster;
         and bytes that they may take: see :func:`~cellseg_core.workers.open_workers`. What comes
         out does not depend on them.
+    repeat
+        The run that is done again: what is not as it was then is told. Images are looked at where
+        ``inputs`` are those of that run, the segmenter where it and its options are.
 
     Raises
     ------
     ConfigurationError, ComponentError
-        Before anything is done, if the settings make no sense.
+        Before anything is done, if the settings make no sense, or ``repeat`` had other images or
+        weights.
     CellsegError
         Before anything is done, if the segmenter could not work, for want of its weights, say.
     OutputError
@@ -83,15 +89,23 @@ def run_batch(
     began, started = time.perf_counter(), datetime.now(UTC)
     pipeline, segmenter, writers = _build(config, plugins)
     segmenter_facts = facts_of(segmenter)
+    notes = []
+    if repeat is not None:
+        components = config.components(plugins)
+        notes = repeat.check_segmenter(config, segmenter_facts, components)
     log = RunLog(reporter or Silent())
     with (
         Store.open(Path(out)) as store,
         open_workers(workers, scheduler, memory=memory, tell=log.reporter.warn) as crew,
     ):
-        for note in config.without_effect(plugins):
+        for note in [*config.without_effect(plugins), *notes]:
             log.reporter.warn(note)
         run = _Run(config, plugins, pipeline, segmenter, segmenter_facts, writers, store, log, crew)
-        jobs = run.select(open_inputs(places, config, plugins, store, log))
+        opened = open_inputs(places, config, plugins, store, log)
+        if repeat is not None and repeat.same_inputs(places):
+            for note in repeat.check_images(opened, [one.source for one in log.outcomes]):
+                log.reporter.warn(note)
+        jobs = run.select(opened)
         jobs, brightness = run.measure_brightness(jobs)
         run.process_all(jobs, brightness, fresh=fresh)
         outcomes = sorted(run.log.outcomes, key=lambda outcome: (outcome.name, outcome.source))
@@ -366,11 +380,12 @@ class _Run:
             )
         brightness = summary.brightness
         record = {
+            "schema": SCHEMA,
             **environment(),
             "started": started.isoformat(timespec="seconds"),
             "seconds": summary.seconds,
-            "inputs": [str(path) for path in inputs],
-            "settings": json.loads(json.dumps(self.config.as_dict(), default=str)),
+            "inputs": [str(path.absolute()) for path in inputs],
+            "settings": self.config.as_record(),
             "components": self.config.components(self.plugins),
             "segmenter": self.segmenter_facts,
             "brightness": None if brightness is None else attrs.asdict(brightness),

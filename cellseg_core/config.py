@@ -19,7 +19,10 @@ from cellseg_core.length import Length
 from cellseg_core.pipeline import DEFAULT_SEGMENTER, Pipeline
 from cellseg_core.plugins import Plugins
 
-__all__ = ["RunConfig", "load_config", "parse_setting"]
+__all__ = ["SCHEMA", "RunConfig", "is_record", "load_config", "load_record", "parse_setting"]
+
+SCHEMA = 1
+"""Version of what ``run.json`` holds: ``run.schema.json`` beside this module tells it."""
 
 
 def _names(value: Any) -> tuple[str, ...]:
@@ -288,6 +291,21 @@ class RunConfig:
         """Return the settings by name. Texts, numbers and tables, and paths, are as they are."""
         return attrs.asdict(self, recurse=False)
 
+    def as_record(self) -> dict[str, Any]:
+        """Return the settings as JSON holds them, with paths that hold from every folder.
+
+        An option of a component is taken for a path if it is called ``weights``, or has a slash,
+        and something is there.
+        """
+        settings: dict[str, Any] = json.loads(json.dumps(self.as_dict(), default=str))
+        for name, value in (("channels", self.channels), ("reference", self.reference)):
+            settings[name] = None if value is None else str(value.absolute())
+        for options in settings["set"].values():
+            for option, value in options.items():
+                if isinstance(value, str) and (option == "weights" or "/" in value):
+                    options[option] = _absolute(value)
+        return settings
+
     def options(self, kind: Kind, name: str, plugins: Plugins) -> dict[str, Any]:
         """Return the options that ``set`` has for one component, by its kind and by its name.
 
@@ -427,14 +445,57 @@ class RunConfig:
         return {key.replace("-", "_"): value for key, value in values.items()}
 
 
-def load_config(path: Path) -> dict[str, Any]:
-    """Return the settings in a TOML file.
+def _absolute(text: str) -> str:
+    try:
+        return str(Path(text).absolute()) if Path(text).exists() else text
+    except (OSError, ValueError):
+        return text
+
+
+def is_record(path: Path) -> bool:
+    """Tell whether a file with settings is the record of a run, by its name."""
+    return path.suffix.lower() == ".json"
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Return what is in the record of a run, ``run.json``.
 
     Raises
     ------
     ConfigurationError
-        If it cannot be read or is not TOML; the message has the line.
+        If it cannot be read, is no record, or is of a later version.
     """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is damaged: it is no JSON ({error}).") from error
+    if not (isinstance(record, dict) and isinstance(record.get("settings"), dict)):
+        raise ConfigurationError(
+            f"{path} holds no settings. Give the run.json that `cellseg run` wrote, or a TOML file "
+            "of `cellseg init`."
+        )
+    version = record.get("schema", SCHEMA)
+    if version != SCHEMA:
+        raise ConfigurationError(
+            f"{path} was written by cellseg {record.get('cellseg', 'of another version')}, and "
+            f"this version does not read it (schema {version}, known is {SCHEMA}). Install that."
+        )
+    return record
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Return the settings in a TOML file, or in the record of a run (``run.json``).
+
+    Raises
+    ------
+    ConfigurationError
+        If it cannot be read, is not TOML (the message has the line), or no record.
+    """
+    if is_record(path):
+        settings: dict[str, Any] = load_record(path)["settings"]
+        return settings
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:

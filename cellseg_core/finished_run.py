@@ -181,9 +181,6 @@ class FinishedRun:
         path = out / "run.json"
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            lacking = [name for name in _NEEDED if name not in record]
-            if lacking:
-                raise LookupError(f"without {', '.join(lacking)}")
             return cls.of(out, record)
         except FileNotFoundError as error:
             raise ImageError(
@@ -220,6 +217,9 @@ class FinishedRun:
         ValueError, LookupError, TypeError
             If the record is not one that a run writes.
         """
+        lacking = [name for name in _NEEDED if name not in record]
+        if lacking:
+            raise LookupError(f"without {', '.join(lacking)}")
         images = {
             image["name"]: FinishedImage(
                 name=_checked_name(image),

@@ -10,7 +10,14 @@ from pathlib import PurePath
 __all__ = ["safe_name", "unique_names"]
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
-_OURS = ("cells.csv", "cells.parquet", "cells.h5ad", "run.json", "report.html")
+_OURS = (
+    "cells.csv",
+    "cells.columns.csv",
+    "cells.parquet",
+    "cells.h5ad",
+    "run.json",
+    "report.html",
+)
 _LONGEST_BYTES = 120
 
 

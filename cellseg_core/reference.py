@@ -36,4 +36,4 @@ def reference_brightness(
     measured = Brightness.of(images[0], numbers.values(), factor).levels
     # The images may spell a channel in another way than the reference does.
     levels = {name: measured[images[0].channels[n]] for name, n in numbers.items()}
-    return Brightness(levels, factor, str(path))
+    return Brightness(levels, factor, str(path.absolute()))

@@ -38,7 +38,14 @@ __all__ = [
 ]
 
 _EDGE_BYTES = 2**20
-_OF_ALL_IMAGES = ("cells.csv", "cells.parquet", "cells.h5ad", "report.html", "run.json")
+_OF_ALL_IMAGES = (
+    "cells.csv",
+    "cells.columns.csv",
+    "cells.parquet",
+    "cells.h5ad",
+    "report.html",
+    "run.json",
+)
 TEMPORARY = ".cellseg-"
 """How the names of files begin that are not whole yet."""
 

@@ -56,6 +56,7 @@ NOT_RUN = {
     "cellseg run IMAGE": "needs a plugin, or another environment; tests/plugins",
     "--segmenter stardist": "a network; tests/backends",
     "segmenter.weights=my_model": "needs weights that were trained; tests/cli/test_train.py",
+    "--config results/run.json": "needs images where they were; tests/cli/test_repeat.py runs it",
     "--scheduler": "needs a cluster; tests/core/test_workers.py",
 }
 # Languages of blocks that are no program, and of one that is not here.

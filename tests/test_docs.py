@@ -121,7 +121,7 @@ warnings.filterwarnings("ignore", "The set_bad function")  # squidpy's drawing, 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "{b'unit': b'px'}\n0.5\n" in done.stdout
+    assert "{b'unit': b'px', b'meaning': b'Number of pixels of the cell.'}\n0.5\n" in done.stdout
 
 
 def test_the_page_on_tables_has_the_unit_of_every_column() -> None:

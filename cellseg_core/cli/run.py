@@ -15,13 +15,15 @@ from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
 
 if TYPE_CHECKING:
+    from cellseg_core.address import Location
+    from cellseg_core.recorded_run import RecordedRun
     from cellseg_core.reporting import Outcome, Summary
 
 __all__ = ["command", "counted", "summarise"]
 
 
 @click.command("run", cls=SectionedCommand, short_help="Find and measure the cells of images.")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option(
     "-o", "--output", "out", required=True, type=Path, metavar="OUT", help="Folder for the results."
 )
@@ -30,7 +32,8 @@ __all__ = ["command", "counted", "summarise"]
     "--config",
     type=Path,
     metavar="FILE",
-    help="TOML file with settings (`cellseg init` writes one); options given here come first.",
+    help="TOML file with settings (`cellseg init` writes one), or the run.json of a run, which is "
+    "then done again; options given here come first.",
 )
 @click.option(
     "--workers",
@@ -81,26 +84,60 @@ def command(
       cellseg run tissue.ome.tif --nuclear DAPI --expand 2 -o results
       cellseg run ROI002/channels --nuclear DNA1,DNA3 --expand 2 --compensate -o results
       cellseg run slides/ --config settings.toml -o results
+      cellseg run --config results/run.json -o again
 
     Exit status: 0 if every input was done, 1 if some failed, 2 for wrong use.
     """  # noqa: D301 - click takes \b for a paragraph to leave alone
     from cellseg_core.batch import run_batch
+    from cellseg_core.config import is_record
+    from cellseg_core.recorded_run import RecordedRun
 
+    repeat = RecordedRun.read(config) if config is not None and is_record(config) else None
+    places: list[str | Location] = [*inputs]
+    if not places:
+        if repeat is None:
+            context = click.get_current_context()
+            raise click.MissingParameter(ctx=context, param=context.command.params[0])
+        places += repeat.inputs
     settings = config_from(given, config)
     with Console(quiet=quiet) as console:
         summary = run_batch(
-            inputs,
+            places,
             out,
             settings,
             fresh=fresh,
             workers=workers,
             scheduler=scheduler,
             memory=memory,
+            repeat=repeat,
             reporter=console,
         )
     if not quiet:
         summarise(summary)
+    if repeat is not None and settings == repeat.config and repeat.same_inputs(places):
+        _tell_whether_alike(repeat, summary, quiet=quiet)
     return 1 if summary.failed else 0
+
+
+def _tell_whether_alike(repeat: RecordedRun, summary: Summary, *, quiet: bool) -> None:
+    """Print whether the results are those of the run that was repeated."""
+    if summary.out.resolve() == repeat.run.out.resolve():
+        return
+    differing, compared = repeat.check_results(summary.out)
+    then, now = repeat.run.record["cells"], summary.cells
+    if differing:
+        click.echo(
+            f"Not the same as in {repeat.run.out}: {', '.join(differing[:5])}"
+            f"{', ...' if len(differing) > 5 else ''} ({counted(then, 'cell')} then, {now:,} now).",
+            err=True,
+        )
+    elif then != now:
+        click.echo(f"Not the same as in {repeat.path}: {then:,} cells then, {now:,} now.", err=True)
+    elif not quiet and compared:
+        click.echo(
+            f"The same as in {repeat.run.out}: {compared} tables and label images, to "
+            "the last byte."
+        )
 
 
 def summarise(summary: Summary) -> None:

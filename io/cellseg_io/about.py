@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from cellseg_core.features import MORPHOLOGY
+from cellseg_core.columns import NO_UNIT, describe
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
@@ -14,11 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["about", "units"]
 
-_FIXED = {
-    **dict.fromkeys(("y", "x", "absolute_y", "absolute_x", "area"), "px"),
-    "area_um2": "um2",
-    **{feature.name: feature.unit for feature in MORPHOLOGY if feature.unit != "1"},
-}
 # They differ from run to run, or from one that was resumed.
 _OF_THE_RUN = ("seconds", "tiles_done_before")
 
@@ -43,11 +37,4 @@ def units(table: CellTable) -> dict[str, str]:
     >>> units(measure(Image(labels, channels="CD3"), labels, features="bbox,count"))["CD3:count"]
     'px'
     """
-    channels = tuple(table.channel_columns().values())
-    found = {}
-    for name in table.columns():
-        if name.startswith(channels) and name not in (*_FIXED, *table.features):
-            found[name] = "px" if re.search(r":(\w+_)?count$", name) else "signal"
-        else:
-            found[name] = _FIXED.get(re.sub(r"(bbox)_[yx][01]$", r"\1", name), "")
-    return {name: unit for name, unit in found.items() if unit}
+    return {one.name: one.unit for one in describe(table) if one.unit != NO_UNIT}

@@ -7,12 +7,15 @@ import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import attrs
 
+from cellseg_core.columns import Column, describe
 from cellseg_core.combine import combine_tables
 from cellseg_core.overlapped import overlapped
+from cellseg_core.store import atomic_file
+from cellseg_io.files import damaged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CsvWriter"]
 
+_COLUMNS = "cells.columns.csv"
 _ROWS = 2**16  # converted at a time
 
 _FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 - wide ones count in East Asian versions
@@ -45,6 +49,8 @@ _CELLSEG = {
 class CsvWriter:
     """Writes ``cells.csv``: UTF-8, one row a cell, numbers that read back to the same bits.
 
+    ``cells.columns.csv`` beside it has the unit and the meaning of each column.
+
     Names are written as they are, so that they read back. Spreadsheets run one that begins with
     ``=``, ``+``, ``-`` or ``@`` as a formula when the file is opened with a double click: a warning
     names it, and how to open the file.
@@ -61,19 +67,26 @@ class CsvWriter:
     )
 
     def write(self, result: Result, folder: Path) -> list[Path]:
-        """Write the table and return its path."""
-        path = folder / "cells.csv"
+        """Write the table and what its columns are, and return the paths."""
+        path, about = folder / "cells.csv", folder / _COLUMNS
         table = result.table
-        frame = _original(table) if self.style == "cellseg" else table.to_pandas()
+        original = self.style == "cellseg"
         _warn_of_formulas([*table.channels, table.image])
-        _write(frame, path)
-        return [path]
+        _write(_original(table) if original else table.to_pandas(), path)
+        with about.open("w", encoding="utf-8", newline="") as stream:
+            columns = _of_original(table) if original else describe(table)
+            _write_columns(stream, map(attrs.astuple, columns))
+        return [path, about]
 
     def combine(self, run: FinishedRun) -> list[Path]:
-        """Write the cells of all images into one table and return its path."""
-        path = run.out / "cells.csv"
-        combine_tables([image.folder / "cells.csv" for image in run.images.values()], path)
-        return [path]
+        """Write the cells of all images into one table, and return its path and its columns'."""
+        path, about = run.out / "cells.csv", run.out / _COLUMNS
+        folders = [image.folder for image in run.images.values()]
+        combine_tables([folder / "cells.csv" for folder in folders], path)
+        rows = [row for folder in folders for row in _read_columns(folder / _COLUMNS)]
+        with atomic_file(about) as stream:
+            _write_columns(stream, dict.fromkeys(rows))
+        return [path, about]
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
@@ -105,6 +118,20 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
             stream.write(text)
 
 
+def _write_columns(stream: IO[str], rows: Iterable[tuple[str, ...]]) -> None:
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["column", "unit", "meaning"])
+    writer.writerows(rows)
+
+
+def _read_columns(path: Path) -> list[tuple[str, ...]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return [tuple(row) for row in csv.reader(stream)][1:]
+    except (OSError, ValueError, csv.Error) as error:
+        raise damaged(path, error) from error
+
+
 def _warn_of_formulas(names: Iterable[str]) -> None:
     formulas = [name for name in names if name.startswith(_FORMULA)]
     if formulas:
@@ -113,6 +140,15 @@ def _warn_of_formulas(names: Iterable[str]) -> None:
             "Do not open cells.csv with a double click: import it by Data > From Text/CSV.",
             stacklevel=3,
         )
+
+
+def _of_original(table: CellTable) -> list[Column]:
+    known = {one.name: one for one in describe(table)}
+    channels = zip(
+        table.channel_columns(_CELLSEG).values(), table.channel_columns().values(), strict=True
+    )
+    names = {**_CELLSEG, **dict(channels)}
+    return [attrs.evolve(known[ours], name=name) for name, ours in names.items()]
 
 
 def _original(table: CellTable) -> pd.DataFrame:

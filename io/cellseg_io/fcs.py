@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_core.errors import OutputError
-from cellseg_io.about import about
+from cellseg_io.about import about, units
 from cellseg_io.fcs_file import Parameter, write_fcs
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class FcsWriter:
     Raises
     ------
     OutputError
-        If a value is too large for a 32-bit float (3.4e38).
+        If a value is too large for a 32-bit float (3.4e38), or an id for two (1.6e13).
     """
 
     def write(self, result: Result, folder: Path) -> list[Path]:
@@ -109,6 +109,12 @@ def _columns(table: CellTable) -> Iterator[tuple[str, NDArray[np.generic]]]:
     """Give the columns; ids that are too large are warned of and split in two."""
     for name, values in table.columns().items():
         if name == "cell_id" and int(table.labels.max()) > _EXACT_IDS:
+            if int(table.labels.max()) >= _EXACT_IDS * _MILLION:
+                raise OutputError(
+                    f"{table.image}: FCS holds ids up to 1.6e13, and the highest is "
+                    f"{int(table.labels.max())}. Leave fcs out of --write, or number the cells "
+                    "anew, for example with skimage.segmentation.relabel_sequential."
+                )
             warnings.warn(
                 f"ids go up to {int(table.labels.max()):,}, and numbers in FCS are exact up to "
                 f"{_EXACT_IDS:,}: instead of cell_id there are cell_id_millions and cell_id_rest "
@@ -132,6 +138,8 @@ def _keywords(result: Result) -> dict[str, str]:
         "CELLSEG_VERSION": told["cellseg_core"],
         "CELLSEG_PIXEL_SIZE_UM": "unknown" if size is None else str(size),
         "CELLSEG_COMPENSATED": "yes" if told["compensated"] else "no",
+        # By the name in $PnS; what is not here has no unit.
+        "CELLSEG_UNITS": json.dumps(units(result.table)),
         "CELLSEG_DECIDED": json.dumps(told["decided"], sort_keys=True, default=str),
     }
 

@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from cellseg_io.about import units
 from cellseg_io.cell_outlines import grown, outlines_of_cells
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class GeoJsonWriter:
     measurements
         Whether the columns of the table go along; without, there is ``cell_id`` alone. What is the
         same for all cells of an image (region and tile) and absolute positions are left out, and a
-        cell does not have a measurement that is missing, since JSON has no word for it.
+        cell does not have a measurement that is missing, since JSON has no word for it. Units are
+        in the member ``cellseg`` of the collection, which QuPath does not look at.
     """
 
     measurements: bool = attrs.field(default=True, validator=attrs.validators.instance_of(bool))
@@ -52,7 +54,12 @@ class GeoJsonWriter:
         space = uuid.uuid5(uuid.NAMESPACE_URL, f"cellseg:{result.image.name}")
         kind = "cell" if grown(result) else "detection"
         with path.open("w", encoding="ascii", newline="\n") as stream:
-            stream.write('{"type":"FeatureCollection","features":[')
+            stream.write('{"type":"FeatureCollection",')
+            if self.measurements:
+                unit = units(result.table)
+                known = {name: unit[name] for name in columns if name in unit}
+                stream.write(f'"cellseg":{json.dumps({"units": known})},')
+            stream.write('"features":[')
             before = "\n"
             for rows, polygons in outlines_of_cells(result):
                 cells = polygons["cell"]

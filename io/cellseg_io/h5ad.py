@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
     from cellseg_core.table import CellTable
 
-__all__ = ["H5adWriter", "of_cells", "to_anndata"]
+__all__ = ["H5adWriter", "of_cells", "to_anndata", "units_of"]
 
 
 @attrs.frozen
@@ -102,7 +102,6 @@ def to_anndata(result: Result) -> AnnData:
 
 def _uns(result: Result) -> dict[str, Any]:
     told = about(result)
-    unit = units(result.table)
     size = told["pixel_size_um"]
     image = {
         "compensated": told["compensated"],
@@ -113,7 +112,7 @@ def _uns(result: Result) -> dict[str, Any]:
     return {
         "cellseg": {
             "version": told["cellseg_core"],
-            "units": {_key(name): unit[name] for name in of_cells(result.table) if name in unit},
+            "units": units_of(result.table),
             "images": {_key(told["image"]): image},
         }
     }
@@ -122,6 +121,17 @@ def _uns(result: Result) -> dict[str, Any]:
 def of_cells(table: CellTable) -> list[str]:
     """Return the columns that do not belong to a channel."""
     return [name for name in table.columns() if name in FIXED_COLUMNS or name in table.features]
+
+
+def units_of(table: CellTable) -> dict[str, Any]:
+    """Return the units of ``obs``; those of X and the layers are under ``X`` and ``layers``."""
+    unit = units(table)
+    first = next(iter(table.channel_columns().values()))
+    layers = {_key(name): unit[f"{first}:{name}"] for name in table.statistics}
+    if table.uncompensated is not None:
+        layers = {"compensated": unit[first], "uncompensated": unit[first], **layers}
+    of_obs = {_key(name): unit[name] for name in of_cells(table) if name in unit}
+    return {**of_obs, "X": unit[first], "layers": layers}
 
 
 def _key(name: str) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from cellseg_core.columns import describe
 from cellseg_core.store import atomic_binary_file
-from cellseg_io.about import about, units
+from cellseg_io.about import about
 from cellseg_io.files import damaged
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ _ABOUT = b"cellseg"
 class ParquetWriter:
     """Writes ``cells.parquet``: the columns of ``cells.csv`` with their types, and their units.
 
-    The metadata of a column has its ``unit``; those of the table have ``cellseg``: as JSON, for
-    each image what is known of its numbers.
+    The metadata of a column has its ``unit`` and its ``meaning``; those of the table have
+    ``cellseg``: as JSON, for each image what is known of its numbers.
     """
 
     def write(self, result: Result, folder: Path) -> list[Path]:
@@ -38,14 +39,10 @@ class ParquetWriter:
 
         table = result.table
         columns = table.columns()
-        unit = units(table)
-        fields = [pa.field("image", pa.string(), nullable=False)]
+        told_of = {one.name: {"unit": one.unit, "meaning": one.meaning} for one in describe(table)}
+        fields = [pa.field("image", pa.string(), nullable=False, metadata=told_of["image"])]
         fields += [
-            pa.field(
-                name,
-                pa.from_numpy_dtype(values.dtype),
-                metadata={"unit": unit[name]} if name in unit else None,
-            )
+            pa.field(name, pa.from_numpy_dtype(values.dtype), metadata=told_of[name])
             for name, values in columns.items()
         ]
         told = {table.image: about(result)}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from cellseg_core.errors import ConfigurationError
 from cellseg_core.label_image import read_labels
 from cellseg_core.polygons import Polygons, find_polygons
-from cellseg_io.h5ad import of_cells
+from cellseg_io.h5ad import of_cells, units_of
 
 if TYPE_CHECKING:
     from cellseg_core.pipeline import Result
@@ -195,5 +195,6 @@ def _annotated(table: CellTable) -> Any:
         var=pd.DataFrame(index=pd.Index(table.channels)),
         obsm=positions,
         layers={**before, **table.statistics},
+        uns={"cellseg": {"units": units_of(table)}},
     )
     return TableModel.parse(annotated, region="cells", region_key="element", instance_key="cell_id")

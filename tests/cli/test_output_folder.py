@@ -57,7 +57,7 @@ def test_results_in_the_folder_of_the_inputs_are_not_taken_for_inputs(
     table = (folder / "cells.csv").read_bytes()
     again = cellseg("run", *sorted(folder.glob("[!.]*")), "-o", folder, *D)
     assert again.status == 0, again.err
-    assert "5 of the inputs are results of an earlier run" in again.err
+    assert "6 of the inputs are results of an earlier run" in again.err
     assert again.out.count("(done before)") == 2
     assert (folder / "cells.csv").read_bytes() == table
     assert cellseg("run", folder, "-o", folder / "results", *D).status == 0
@@ -256,7 +256,7 @@ def test_columns_never_share_a_name(tmp_path) -> None:
     assert len(frame.columns) == len(set(frame.columns)) == 14 + 2 * len(names)
     for number, column in enumerate(table.channel_columns().values()):
         assert np.array_equal(frame[column], table.intensities[:, number])
-    (path,) = CsvWriter(style="cellseg").write(one, tmp_path)
+    (path, _) = CsvWriter(style="cellseg").write(one, tmp_path)
     original = pd.read_csv(path)
     assert np.array_equal(original["Cell Size"], one.table.areas)
     assert len(original.columns) == 9 + len(names)

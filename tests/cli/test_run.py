@@ -45,9 +45,10 @@ def test_one_command_gives_table_masks_and_picture(cellseg, write_image, tmp_pat
     assert done.status == 0, done.err
     assert set(files(out)) == {
         "cells.csv",
+        "cells.columns.csv",
         *(f"image/{name}" for name in (
-            "cells.csv", "cells.fcs", "nuclei.ome.tif", "cells.ome.tif", "overlay.png",
-            "report.html",
+            "cells.csv", "cells.columns.csv", "cells.fcs", "nuclei.ome.tif", "cells.ome.tif",
+            "overlay.png", "report.html",
         )),
     }  # fmt: skip
     frame = table(out)
@@ -240,7 +241,7 @@ def test_files_of_other_parameters_do_not_stay_behind(cellseg, write_image, tmp_
     (out / "image" / "my-notes.txt").write_text("mine")
     cellseg("run", path, "-o", out, *D, "--write", "csv")
     left = {p.name for p in (out / "image").iterdir()}
-    assert left == {"cells.csv", "my-notes.txt"}
+    assert left == {"cells.csv", "cells.columns.csv", "my-notes.txt"}
 
 
 def test_an_image_without_cells_is_done_and_warned_of(cellseg, write_image, tmp_path) -> None:

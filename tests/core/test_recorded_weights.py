@@ -243,6 +243,8 @@ def empty(value: float = 0.0) -> dict[str, np.ndarray]:
 
 @pytest.mark.usefixtures("_tiny")
 def test_the_network_says_which_one_it_is(tmp_path, monkeypatch) -> None:
+    flags = "cellseg_backends.maskrcnn.segmenter.cpu_flags"
+    monkeypatch.setattr(flags, lambda: frozenset({"avx512_bf16"}))
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     checksum = save(tmp_path / "net", empty())
     made = MaskRCNNSegmenter(weights=str(tmp_path / "net"))
@@ -251,10 +253,14 @@ def test_the_network_says_which_one_it_is(tmp_path, monkeypatch) -> None:
         "weights": {"sha256": checksum, "preset": "tiny", "diameter_px": 24.0},
         "score": 0.3,
         "backend": "tensorflow",
+        "precision": "bfloat16",
         "packages": package_versions(("keras", "tensorflow")),
     }
     assert attrs.evolve(made, score=0.6).facts()["score"] == 0.6
     assert attrs.evolve(made, score=0).facts()["score"] == 0
+    assert attrs.evolve(made, precision="float32").facts()["precision"] == "float32"
+    monkeypatch.setattr(flags, lambda: frozenset({"avx2"}))
+    assert made.facts()["precision"] == "float32"
 
 
 @pytest.mark.usefixtures("_tiny")

@@ -50,7 +50,7 @@ def test_columns_have_units_and_the_table_says_where_it_comes_from(
     assert units["x"] == units["area"] == units["bbox_y0"] == units["nucleus_perimeter"] == "px"
     assert (units["area_um2"], units["orientation"], units["CD3:count"]) == ("um2", "rad", "px")
     assert units["CD3"] == units["CD3:uncompensated"] == units["CD3:p90"] == "signal"
-    assert units["cell_id"] == units["eccentricity"] == ""
+    assert units["cell_id"] == units["eccentricity"] == units["image"] == "none"
     told = json.loads(schema.metadata[b"cellseg"])["small"]
     assert told["pixel_size_um"] == 0.5
     assert told["compensated"] is True
@@ -81,7 +81,7 @@ def test_images_of_different_panels_become_one_table(
     schema = pq.read_schema(path)
     assert schema.field("cell_id").type == pa.int64()
     assert list(json.loads(schema.metadata[b"cellseg"])) == ["none", "one", "other"]
-    assert schema.field("x").metadata == {b"unit": b"px"}
+    assert schema.field("x").metadata[b"unit"] == b"px"
     assert pq.ParquetFile(path).num_row_groups > 2
     again = path.read_bytes()
     assert ParquetWriter().combine(

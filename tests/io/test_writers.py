@@ -54,7 +54,7 @@ def result(channels: tuple[str, ...] = ("DAPI", "CD3")) -> Result:
 def test_csv_reads_back_to_the_same_bits(tmp_path: Path) -> None:
     one = result(HARD)
     with pytest.warns(UserWarning, match="begin with =, "):
-        (path,) = CsvWriter().write(one, tmp_path)
+        (path, _) = CsvWriter().write(one, tmp_path)
     frame = pd.read_csv(path, float_precision="round_trip")
     expected = one.table.to_pandas()
     assert list(frame.columns) == list(expected.columns)
@@ -69,7 +69,7 @@ def test_csv_warns_of_names_that_a_spreadsheet_would_run(make_result, tmp_path: 
 
 
 def test_csv_has_the_original_program_s_columns_on_request(tmp_path: Path) -> None:
-    (path,) = CsvWriter(style="cellseg").write(result(), tmp_path)
+    (path, _) = CsvWriter(style="cellseg").write(result(), tmp_path)
     header = path.read_text().splitlines()[0]
     assert header == (
         "Reg,Tile Row,Tile Col,Tile Z,In-Tile Y,In-Tile X,Absolute Y,Absolute X,Cell Size,DAPI,CD3"
@@ -81,7 +81,7 @@ def test_csv_has_compensated_and_uncompensated_values_side_by_side(tmp_path: Pat
     table = attrs.evolve(
         one.table, intensities=one.table.intensities / 2, uncompensated=one.table.intensities
     )
-    (path,) = CsvWriter().write(attrs.evolve(one, table=table), tmp_path)
+    (path, _) = CsvWriter().write(attrs.evolve(one, table=table), tmp_path)
     frame = pd.read_csv(path)
     assert list(frame.columns)[-4:] == ["DAPI", "DAPI:uncompensated", "CD3", "CD3:uncompensated"]
     assert np.allclose(frame["CD3"] * 2, frame["CD3:uncompensated"])

@@ -19,6 +19,7 @@ from cellseg_backends.maskrcnn.keras_start import configured_backend
 from cellseg_backends.maskrcnn.presets import GRID, HALO
 from cellseg_backends.maskrcnn.weights import Description, describe, find_weights
 from cellseg_backends.options import as_text
+from cellseg_backends.processor import cpu_flags, has_bfloat16
 from cellseg_core.errors import ConfigurationError, SegmentationError
 from cellseg_core.protocols import Segmentation
 from cellseg_core.provenance import package_versions
@@ -196,8 +197,9 @@ class MaskRCNNSegmenter:
         """Return which network this is, and what computes it, for the record of a run.
 
         ``weights`` has the checksum of the weights, the preset and the diameter of nuclei in px,
-        ``score`` is the least confidence that counts, ``packages`` are versions. Neither Keras nor
-        the weights are loaded: whether the weights have this checksum shows when they are.
+        ``score`` is the least confidence that counts, ``precision`` what this processor computes
+        in, ``packages`` are versions. Neither Keras nor the weights are loaded: whether the weights
+        have this checksum shows when they are.
 
         Raises
         ------
@@ -216,12 +218,20 @@ class MaskRCNNSegmenter:
             },
             "score": self._least_score(description),
             "backend": backend,
+            "precision": self._precision(backend),
             # They compute every score and outline, and a new version may round otherwise.
             "packages": package_versions(("keras", backend)),
         }
 
     def _least_score(self, description: Description) -> float:
         return description.score if self.score is None else self.score
+
+    def _precision(self, backend: str) -> str:
+        """Return the precision that the network is tried in first on this processor."""
+        if self.precision != "auto":
+            return self.precision
+        half = backend == "tensorflow" and has_bfloat16(cpu_flags())
+        return "bfloat16" if half else "float32"
 
     def export(self, folder: Path) -> Sequence[Path]:
         """Write the network as ONNX files for other programs, and return the files written.
