@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,9 +17,38 @@ from cellseg_io.tiff.blocks import Block, PagedBlock, PlainBlock, StoredPage
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["stored_block", "stored_page"]
+__all__ = ["check_chain", "stored_block", "stored_page"]
 
 _JPEG = {6, 7, 34892, 33007}
+
+
+def check_chain(path: Path, tif: tifffile.TiffFile) -> None:
+    """Check that the pages of a TIFF, each of which says where the next one is, come to an end.
+
+    tifffile would follow a circle for hours.
+
+    Raises
+    ------
+    ImageError
+        If a page comes twice.
+    """
+    form, file = tif.tiff, tif.filehandle
+    places: set[int] = set()
+    place = tif.pages.first.offset
+    while 0 < place < file.size:
+        if place in places:
+            raise ImageError(
+                f"{path} is damaged: its pages follow each other in a circle, from page "
+                f"{len(places)} back to an earlier one. Copy it again from where it came."
+            )
+        places.add(place)
+        try:
+            file.seek(place)
+            (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+            file.seek(place + form.tagnosize + tags * form.tagsize)
+            (place,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+        except (struct.error, OSError):
+            return  # what tifffile finds, too
 
 
 def stored_block(
