@@ -93,6 +93,9 @@ def tried(kind: str, numbers: Any, options: argparse.Namespace, step: Any) -> di
             for whole in wholes:
                 started = time.perf_counter()
                 outcome = worker.attempt(number, whole=whole)
+                if outcome is not None and outcome.result == "hung":
+                    # The machine may have had other things to do.
+                    outcome = worker.attempt(number, whole=whole)
                 if outcome is None:
                     continue
                 took = time.perf_counter() - started

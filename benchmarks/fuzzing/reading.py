@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.weights import load_weights
+from cellseg_core.cli.options import config_from
 from cellseg_core.comparing.gates import read_gates
-from cellseg_core.config import RunConfig, load_config
+from cellseg_core.config import RunConfig
 from cellseg_core.errors import CellsegError
 from cellseg_core.image import Image
 from cellseg_core.inputs import read_source
@@ -40,6 +41,7 @@ FAULTS = {
 }
 _PART = 512  # px: larger images are read in windows at their corners
 _CHANNELS = 8
+_IMAGES = 8
 
 
 @attrs.frozen
@@ -119,6 +121,8 @@ def _images(path: Path, seed: Seed) -> list[NDArray[Any]]:
     config = RunConfig(channels=names if names.exists() else None, layout=seed.layout)
     sources = find_sources(path, _plugins(), seed.layout, (seed.nuclear,))
     images = read_all(sources, lambda source: read_source(source, config, _plugins()))
+    # Each is opened; of very many, a few are enough to read.
+    images = images[:_IMAGES]
     found = [part for image in images for part in _parts(image)]
     for image in images:
         for level in image.levels:
@@ -143,9 +147,7 @@ def _settings(path: Path, seed: Seed) -> list[NDArray[Any]]:
     if seed.name == "gates":
         read_gates(path)
     else:
-        config = RunConfig.from_mapping(load_config(path), str(path))
-        config.check_options(_plugins())
-        config.without_effect(_plugins())
+        config_from({}, path).without_effect(_plugins())
     return []
 
 

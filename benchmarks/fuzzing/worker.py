@@ -68,6 +68,11 @@ class Worker:
     ) -> None:
         self._stop()
 
+    @property
+    def pid(self) -> int:
+        """Return the number of the process."""
+        return int(self._process.pid)
+
     def attempt(self, number: int, *, whole: bool) -> Attempt | None:
         """Return what comes of an input: of a run of cellseg over it where ``whole``."""
         limit = RUN_LIMIT if whole else READ_LIMIT

@@ -259,7 +259,10 @@ def _read_companion(path: Path) -> list[StoredImage]:
         pages = []
         for name, ifd in part.places:
             file = path.parent / name
-            check_file(file)
+            try:
+                check_file(file)
+            except ImageError as error:
+                raise ImageError(f"{path}, which needs it: {error}") from error
             with _opened(file) as tif:
                 pages.append(stored_page(tif.pages[ifd].aspage()))
         odd = next((i for i, page in enumerate(pages) if page.shape != pages[0].shape), None)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_chain", "stored_block", "stored_page"]
 
+_LARGE = 2**28  # bytes
 _JPEG = {6, 7, 34892, 33007}
 
 
@@ -106,6 +107,7 @@ def stored_page(page: tifffile.TiffPage | tifffile.TiffFrame) -> StoredPage:
         segment = (int(key.tiledepth), int(key.tilelength), int(key.tilewidth))
     else:
         segment = (1, min(int(key.rowsperstrip), height) or height, width)
+    _check_segment(file, segment, shape, dtype)
     counts = (-(-n // s) for n, s in zip((depth, height, width), segment, strict=True))
     expected = samples * math.prod(counts)
     if min(len(offsets), len(nbytes)) < expected:
@@ -148,6 +150,20 @@ def _check_compression(key: tifffile.TiffPage, file: Path) -> None:
             f"({error.args[0]}). Run: pip install --upgrade imagecodecs; or save the image "
             "with LZW, deflate or no compression."
         ) from error
+
+
+def _check_segment(
+    path: Path, segment: tuple[int, int, int], shape: Sequence[int], dtype: np.dtype[Any]
+) -> None:
+    """Check that what is decoded in one piece is not far larger than the page that it is of."""
+    page, piece = math.prod(shape[1:4]), math.prod(segment)
+    if 0 in segment:
+        raise ImageError(f"{path} is damaged: it has tiles of {segment[1:]} px. Copy it again.")
+    if piece > 4 * page and piece * shape[4] * dtype.itemsize > _LARGE:
+        raise ImageError(
+            f"{path} is damaged: it has tiles of {segment[1:]} px in an image of {shape[2:4]} px. "
+            "Copy it again from where it came."
+        )
 
 
 def _in_one_piece(offsets: Sequence[int], nbytes: Sequence[int], size: int) -> bool:
