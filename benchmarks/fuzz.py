@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from rich.console import Console
-from rich.progress import Progress
-
-from cellseg_core.provenance import environment
 from fuzzing.damage import numbered
 from fuzzing.reading import FAULTS, Attempt
 from fuzzing.seeds import KINDS
 from fuzzing.worker import State, Worker
+from rich.console import Console
+from rich.progress import Progress
+
+from cellseg_core.provenance import environment
 
 RESULTS = Path(__file__).parent / "results" / "fuzz"
 SETTLED = 200
@@ -139,7 +139,8 @@ def keep(kind: str, number: int, options: argparse.Namespace, where: str) -> tup
 def leaks(settled: State, after: State) -> list[dict[str, Any]]:
     """Return a fault for each thing of which a process holds more and more."""
     grown = {
-        name: getattr(after, name) - getattr(settled, name) for name in ("memory", "files", "threads")
+        name: getattr(after, name) - getattr(settled, name)
+        for name in ("memory", "files", "threads")
     }
     return [
         {"result": "leaked", "said": f"{name} grew by {more:,}"}

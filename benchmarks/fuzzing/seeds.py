@@ -190,9 +190,7 @@ def _imagej() -> Iterator[Seed]:
     metadata = {"axes": "CYX", "Labels": list(CHANNELS), "unit": "um"}
     for name, pixels in (("stack", _tissue()), ("hyperstack", _tissue()[None, None])):
         axes = "CYX" if pixels.ndim == 3 else "TZCYX"
-        content = _tiff(
-            pixels, imagej=True, resolution=(2, 2), metadata={**metadata, "axes": axes}
-        )
+        content = _tiff(pixels, imagej=True, resolution=(2, 2), metadata={**metadata, "axes": axes})
         yield Seed(name, {f"{name}.tif": content}, f"{name}.tif")
 
 

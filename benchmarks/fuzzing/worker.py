@@ -147,8 +147,9 @@ def _serve(connection: Connection, kind: str, seed: int, memory: int, runs: bool
 def _limit_memory(more: int) -> None:
     if sys.platform != "linux":
         return
-    import psutil
     import resource
+
+    import psutil
 
     limit = psutil.Process().memory_info().vms + more
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

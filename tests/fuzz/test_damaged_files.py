@@ -41,18 +41,14 @@ def test_damage_is_refused_by_name_or_does_no_harm(kind: str, folder: Path) -> N
     deadline=10_000,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-def test_hypothesis_finds_no_damage_that_does_harm(
-    folder: Path, kind: str, random: Random
-) -> None:
+def test_hypothesis_finds_no_damage_that_does_harm(folder: Path, kind: str, random: Random) -> None:
     damaged = damage(kind, random)
     found = attempt(kind, damaged, folder)
     assert found.result not in FAULTS, (damaged.ways, found)
 
 
 @pytest.mark.parametrize("kind", ["tiff", "toml"])
-def test_a_run_over_damage_leaves_nothing_that_looks_like_results(
-    kind: str, folder: Path
-) -> None:
+def test_a_run_over_damage_leaves_nothing_that_looks_like_results(kind: str, folder: Path) -> None:
     for number in range(3):
         found = run(kind, numbered(kind, number, 1), folder)
         assert found is None or found.result not in FAULTS, (number, found)
