@@ -117,7 +117,13 @@ def read_channel_names(path: Path) -> tuple[str, ...]:
     if not lines:
         raise ChannelError(f"{path} holds no channel name; write one a line.")
     if path.suffix.lower() == ".csv":
-        rows = list(csv.reader(lines))
+        try:
+            rows = list(csv.reader(lines))
+        except csv.Error as error:
+            raise ChannelError(
+                f"the channel names in {path} cannot be read as CSV ({error}). Save the table "
+                "anew, or write one name a line into a text file."
+            ) from error
         header = [cell.strip().casefold().replace(" ", "_") for cell in rows[0]]
         known = ("name", "channel_name", "marker_name", "marker", "biomarker", "target", "channel")
         column = next((header.index(word) for word in known if word in header), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any, Protocol
 
 import attrs
@@ -156,7 +157,7 @@ class Image:
                 f"{self.name}: channel {self.channels.index('') + 1} has an empty name. Name every "
                 "channel in a file for --channels."
             )
-        twice = sorted({name for name in self.channels if self.channels.count(name) > 1})
+        twice = sorted(name for name, times in Counter(self.channels).items() if times > 1)
         if twice:
             raise ChannelError(
                 f"{self.name}: channel names must be unique; {', '.join(map(repr, twice))} "

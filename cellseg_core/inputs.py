@@ -90,7 +90,10 @@ def read_source(source: Source, config: RunConfig, plugins: Plugins) -> list[Ima
     images = source.read(plugins, config.options("reader", source.reader, plugins))
     if config.channels is not None:
         names = read_channel_names(config.channels)
-        images = [attrs.evolve(image, channels=names, color=False) for image in images]
+        try:
+            images = [attrs.evolve(image, channels=names, color=False) for image in images]
+        except ChannelError as error:
+            raise ChannelError(f"{config.channels} does not fit {source.path}: {error}") from error
     if config.pixel_size is not None:
         images = [attrs.evolve(image, pixel_size=config.pixel_size) for image in images]
     return images

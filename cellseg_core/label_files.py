@@ -208,7 +208,7 @@ class _Plane:
 def _load_npy(path: Path) -> Any:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:
         raise ImageError(
             f"{path} cannot be read as a numpy array ({error}). Save the label image alone, with "
             "numpy.save(FILE, labels); of Cellpose's _seg.npy that is its 'masks'."

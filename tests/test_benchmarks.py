@@ -60,3 +60,14 @@ def test_the_paper_s_figures_are_drawn(data_dir: Path, tmp_path: Path) -> None:
     assert {row["gate"] for row in counts} >= {"T cells", "B cells"}
     assert all(row["r2"] > 0.9 for row in counts if row["gate"] in ("T cells", "B cells"))
     assert one["share"] > 0
+
+
+@pytest.mark.slow
+def test_fuzzing_says_what_was_tried_and_that_nothing_was_lost(tmp_path: Path) -> None:
+    few = ("--readers", "png,toml", "--files", 40, "--runs", 20, "--out", tmp_path)
+    said = run("fuzz.py", *few).stdout
+    assert "80 damaged inputs read" in said
+    assert "nothing was lost, hung or leaked" in said
+    readers = json.loads((tmp_path / "fuzz.json").read_text())["readers"]
+    assert all(one["results"]["refused"] > 5 and not one["faults"] for one in readers.values())
+    assert readers["png"]["runs"] == 2

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from cellseg_core.config import RunConfig, load_config, option_name, parse_setting
-from cellseg_core.errors import ConfigurationError
+from cellseg_core.errors import ComponentError, ConfigurationError
 
 __all__ = ["config_from", "memory_size", "run_options"]
 
@@ -80,7 +80,9 @@ def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
         values: dict[str, Any] = {}
     else:
         values = RunConfig.normal_keys(load_config(file), str(file))
-        chosen = RunConfig.from_mapping(values, str(file)).segmenter
+        settings = RunConfig.from_mapping(values, str(file))
+        _check_components(settings, file)
+        chosen = settings.segmenter
         if chosen == "subprocess" and given.get("segmenter", chosen) is None:
             raise ConfigurationError(
                 f"{file} chooses the segmenter 'subprocess', which runs a program that settings "
@@ -97,6 +99,18 @@ def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
         elif value is not None:
             values[name] = value
     return RunConfig.from_mapping(values)
+
+
+def _check_components(settings: RunConfig, file: Path) -> None:
+    """Check that there are the components, and their options, that a file of settings names."""
+    from cellseg_core.plugins import load_plugins
+
+    plugins = load_plugins()
+    try:
+        settings.components(plugins)
+        settings.check_options(plugins)
+    except (ComponentError, ConfigurationError) as error:
+        raise type(error)(f"{file}: {error}") from error
 
 
 def _type(field: attrs.Attribute[Any]) -> Any:

@@ -164,7 +164,7 @@ def parse_gates(text: str, source: str = "gates") -> Gates:
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(
             f"{source} is not valid TOML: {error}. Names with spaces or signs stand in quotes: "
             '"T cells" = "CD3+ CD20-".'

@@ -490,6 +490,10 @@ def test_settings_come_from_a_file_and_options_come_first(cellseg, write_image, 
         ("tile = 1" + "0" * 400, "--tile is a whole number"),
         ("write = 3", "expected names"),
         ("[set]\nsegmenter = 3", "set.segmenter is a table of options"),
+        ("tile = " + 2000 * "[", "is not valid TOML"),
+        ("tile = 1" + "0" * 5000, "is not valid TOML"),
+        ("segmenter = 'watersheds'", "there is no segmenter named 'watersheds'"),
+        ("[set.csv]\nstile = 'cellseg'", "no csv has the option 'stile'; did you mean 'style'"),
     ],
 )
 def test_a_bad_settings_file_is_named(cellseg, write_image, tmp_path, text, message) -> None:
@@ -515,6 +519,7 @@ def test_channel_names_and_pixel_size_can_be_given(cellseg, tmp_path, write_imag
     (tmp_path / "names.txt").write_text("Hoechst\n")
     done = cellseg("run", plain, "-o", out, "--channels", tmp_path / "names.txt", *D)
     assert done.status == 1
+    assert "names.txt does not fit" in done.err
     assert "1 channel names for 2 channels" in done.err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -143,3 +144,16 @@ def test_names_are_unique_and_do_not_depend_on_the_order(pairs) -> None:
     assert len({name.casefold() for name in chosen}) == len(pairs)
     back = unique_names(names[::-1], sources[::-1])
     assert dict(zip(sources, chosen, strict=True)) == dict(zip(sources[::-1], back, strict=True))
+
+
+def test_a_table_of_names_that_csv_cannot_take_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "names.csv"
+    path.write_text("name\n" + 200_000 * "x" + "\n")
+    with pytest.raises(ChannelError, match=r"names\.csv cannot be read as CSV"):
+        read_channel_names(path)
+
+
+def test_very_many_channels_are_checked_at_once() -> None:
+    began = time.perf_counter()
+    assert len(image(*map(str, range(50_000))).channels) == 50_000
+    assert time.perf_counter() - began < 5

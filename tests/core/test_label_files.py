@@ -243,3 +243,12 @@ def test_without_any_pair_there_is_nothing_to_allow(tmp_path: Path) -> None:
     for allow in (False, True):
         with pytest.raises(ImageError, match=r"no label image.*example 'a'.*Rename"):
             pair_label_files(truth, pred, allow_missing=allow)
+
+
+def test_an_array_whose_header_is_garbage_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.npy")
+    whole = path.read_bytes()
+    for garbage in (b"((((", b"{'descr': 5}", b"\xff", b"{'shape': (2, 'x')"):
+        path.write_bytes(whole[:10] + garbage + whole[10 + len(garbage) :])
+        with pytest.raises(ImageError, match=r"a\.npy cannot be read as a numpy array"):
+            read_label_file(path)

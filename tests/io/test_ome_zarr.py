@@ -251,6 +251,15 @@ def test_damage_is_told_with_the_place(tmp_path: Path) -> None:
         pickle.loads(pickle.dumps(image)).read(1)  # noqa: S301 - made here
 
 
+@pytest.mark.parametrize("damaged", ['{"shape": 3}', "[" * 100_000, "", '{"zarr_format": 3}'])
+def test_a_smaller_level_that_is_damaged_is_left_out(tmp_path: Path, damaged: str) -> None:
+    path = write(tmp_path / "image.zarr")
+    assert len(read_image(path).levels) == 1
+    (path / "1" / "zarr.json").write_text(damaged)
+    assert read_image(path).levels == ()
+    assert np.array_equal(read_image(path).read(0), PIXELS[0])
+
+
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [

@@ -6,6 +6,7 @@ import concurrent.futures
 import json
 import os
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -389,6 +390,15 @@ def test_an_ome_set_with_a_companion_is_read_through_it(tmp_path: Path) -> None:
     (tmp_path / "b.ome.tif").unlink()
     with pytest.raises(ImageError, match=r"b\.ome\.tif does not exist"):
         read(companion)
+    with pytest.raises(ImageError, match=r"set\.companion\.ome, which needs it"):
+        read(companion)
+    for old, new in (
+        ('PlaneCount="1"', f'PlaneCount="{2**62}"'),
+        ('SizeC="2"', f'SizeC="{2**62}"'),
+    ):
+        companion.write_text(OME.format(own="set").replace(old, new))
+        with pytest.raises(ImageError, match=r"set\.companion\.ome: it describes \d+ planes"):
+            read(companion)
     companion.write_text("<OME")
     with pytest.raises(ImageError, match="not an OME companion file"):
         read(companion)
@@ -577,6 +587,32 @@ def test_damaged_pixels_are_an_error_at_access(tmp_path: Path) -> None:
     image = read(path)
     with pytest.raises(ImageError, match=r"x\.tif: part 1 of its pixels cannot be decoded"):
         image.read(0)
+
+
+@pytest.mark.parametrize("pages", [2, 150])
+def test_pages_in_a_circle_are_an_error_at_once(tmp_path: Path, pages: int) -> None:
+    path = tmp_path / "x.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for number in range(pages):
+            writer.write(noise((8, 8), seed=number), metadata=None, contiguous=False)
+    with tifffile.TiffFile(path) as tif:
+        first, last = tif.pages[0].offset, tif.pages[-1].offset
+    data = bytearray(path.read_bytes())
+    (tags,) = struct.unpack_from("<H", data, last)
+    struct.pack_into("<I", data, last + 2 + 12 * tags, first)
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match=rf"x\.tif is damaged.*circle, from page {pages} "):
+        read(path)
+
+
+def test_a_tile_far_larger_than_its_image_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, noise((64, 48)), compression="zlib", tile=(16, 16))
+    with tifffile.TiffFile(path, mode="r+") as tif:
+        tif.pages.first.tags["TileWidth"].overwrite(65536, dtype="I")
+        tif.pages.first.tags["TileLength"].overwrite(65536, dtype="I")
+    with pytest.raises(ImageError, match=r"x\.tif is damaged: it has tiles of \(65536, 65536\)"):
+        read(path)
 
 
 def test_a_file_changed_after_opening_is_an_error(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from cellseg_io.described import Described
 from cellseg_io.files import check_file, signature
 from cellseg_io.tiff.blocks import Block, PagedBlock
 from cellseg_io.tiff.ome import companion_parts, describe_ome, part_of
-from cellseg_io.tiff.pages import stored_block, stored_page
+from cellseg_io.tiff.pages import check_chain, stored_block, stored_page
 from cellseg_io.tiff.plane_metadata import biomarkers, describe_imagej, resolution_tags
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def read_layout(path: Path) -> list[StoredImage]:
     try:
         if path.name.lower().endswith(".companion.ome"):
             return _read_companion(path)
-        with _heeding_tifffile(path), tifffile.TiffFile(path) as tif:
+        with _opened(path) as tif:
             return _images_of(tif, path)
     except ImageError:
         raise
@@ -102,14 +102,21 @@ def read_smaller(path: Path, number: int) -> list[Block]:
     ``number`` is that of the image in :func:`read_layout`. What cannot be read is left out: the
     image itself has all that they show.
     """
-    import tifffile
-
     blocks: list[Block] = []
-    with contextlib.suppress(Exception), _heeding_tifffile(path), tifffile.TiffFile(path) as tif:
+    with contextlib.suppress(Exception), _opened(path) as tif:
         for level in _tissue(tif)[number][1].levels[1:]:
             shape = tuple(int(n) for n in level.get_shape(False))
             blocks.append(stored_block(path, tif, level, shape))
     return blocks
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    import tifffile
+
+    with _heeding_tifffile(path), tifffile.TiffFile(path) as tif:
+        check_chain(path, tif)
+        yield tif
 
 
 @contextlib.contextmanager
@@ -247,15 +254,16 @@ def _image_of(
 
 
 def _read_companion(path: Path) -> list[StoredImage]:
-    import tifffile
-
     images = []
     for part in companion_parts(path):
         pages = []
         for name, ifd in part.places:
             file = path.parent / name
-            check_file(file)
-            with _heeding_tifffile(file), tifffile.TiffFile(file) as tif:
+            try:
+                check_file(file)
+            except ImageError as error:
+                raise ImageError(f"{path}, which needs it: {error}") from error
+            with _opened(file) as tif:
                 pages.append(stored_page(tif.pages[ifd].aspage()))
         odd = next((i for i, page in enumerate(pages) if page.shape != pages[0].shape), None)
         if odd is not None or pages[0].shape != (1, 1, *part.shape[-2:], 1):

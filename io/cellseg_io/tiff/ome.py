@@ -85,6 +85,7 @@ def companion_parts(path: Path) -> list[Part]:
     for image, pixels in _images(root):
         letters = pixels.get("DimensionOrder", "XYZCT")[::-1]
         shape = _size(pixels, letters)
+        planes = math.prod(shape[:-2])
         places: dict[int, tuple[str, int]] = {}
         for data in pixels:
             if _tag(data) != "TiffData":
@@ -95,10 +96,15 @@ def companion_parts(path: Path) -> list[Part]:
             index = 0
             for letter, size in zip(letters[:-2], shape, strict=False):
                 index = index * size + int(data.get(f"First{letter}", 0))
-            for i in range(int(data.get("PlaneCount", 1))):
+            count = int(data.get("PlaneCount", 1))
+            if not 0 <= index <= index + count <= planes:
+                raise ImageError(
+                    f"{path}: it describes {planes} planes for {image.get('Name')!r}, and places "
+                    f"{count} from number {index + 1} on. Write the set anew with Bio-Formats."
+                )
+            for i in range(count):
                 places[index + i] = (uuid.get("FileName", ""), int(data.get("IFD", 0)) + i)
-        planes = math.prod(shape[:-2])
-        if sorted(places) != list(range(planes)):
+        if len(places) != planes:
             raise ImageError(
                 f"{path}: it describes {planes} planes for {image.get('Name')!r} and says for "
                 f"{len(places)} of them where they are. Write the set anew with Bio-Formats."

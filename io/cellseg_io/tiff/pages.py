@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,11 +20,41 @@ from cellseg_io.tiff.blocks import Block, PagedBlock, PlainBlock, StoredPage
 if TYPE_CHECKING:
     import tifffile
 
-__all__ = ["stored_block", "stored_page"]
+__all__ = ["check_chain", "stored_block", "stored_page"]
 
+_LARGE = 2**28  # bytes
 _JPEG = {6, 7, 34892, 33007}
 _JPEG_2000 = {33003, 33004, 33005, 34712}
 _TIMES = 4  # the pixels of its tile that a compressed picture may have; edges are padded
+
+
+def check_chain(path: Path, tif: tifffile.TiffFile) -> None:
+    """Check that the pages of a TIFF, each of which says where the next one is, come to an end.
+
+    tifffile would follow a circle for hours.
+
+    Raises
+    ------
+    ImageError
+        If a page comes twice.
+    """
+    form, file = tif.tiff, tif.filehandle
+    places: set[int] = set()
+    place = tif.pages.first.offset
+    while 0 < place < file.size:
+        if place in places:
+            raise ImageError(
+                f"{path} is damaged: its pages follow each other in a circle, from page "
+                f"{len(places)} back to an earlier one. Copy it again from where it came."
+            )
+        places.add(place)
+        try:
+            file.seek(place)
+            (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+            file.seek(place + form.tagnosize + tags * form.tagsize)
+            (place,) = struct.unpack(form.offsetformat, file.read(form.offsetsize))
+        except (struct.error, OSError):
+            return  # what tifffile finds, too
 
 
 def stored_block(
@@ -82,6 +113,7 @@ def stored_page(page: tifffile.TiffPage | tifffile.TiffFrame) -> StoredPage:
         segment = (int(key.tiledepth), int(key.tilelength), int(key.tilewidth))
     else:
         segment = (1, min(int(key.rowsperstrip), height) or height, width)
+    _check_segment(file, segment, shape, dtype)
     check_decoded(file, (*segment, interleaved), dtype.itemsize)
     counts = (-(-n // s) for n, s in zip((depth, height, width), segment, strict=True))
     expected = samples * math.prod(counts)
@@ -143,6 +175,20 @@ def _check_compression(key: tifffile.TiffPage, file: Path) -> None:
             f"({error.args[0]}). Run: pip install --upgrade imagecodecs; or save the image "
             "with LZW, deflate or no compression."
         ) from error
+
+
+def _check_segment(
+    path: Path, segment: tuple[int, int, int], shape: Sequence[int], dtype: np.dtype[Any]
+) -> None:
+    """Check that what is decoded in one piece is not far larger than the page that it is of."""
+    page, piece = math.prod(shape[1:4]), math.prod(segment)
+    if 0 in segment:
+        raise ImageError(f"{path} is damaged: it has tiles of {segment[1:]} px. Copy it again.")
+    if piece > 4 * page and piece * shape[4] * dtype.itemsize > _LARGE:
+        raise ImageError(
+            f"{path} is damaged: it has tiles of {segment[1:]} px in an image of {shape[2:4]} px. "
+            "Copy it again from where it came."
+        )
 
 
 def _in_one_piece(offsets: Sequence[int], nbytes: Sequence[int], size: int) -> bool:

@@ -85,6 +85,8 @@ def test_a_list_takes_any_name(names: list[str], sign: str) -> None:
         ('[gates]\nT = ""', "gate 'T' is empty"),
         ("[gates]\nT = []", "gate 'T' is empty"),
         ('[gates]\nT = ["CD3+", []]', "gate 'T' is empty"),
+        ("[gates]\nT = " + 2000 * "[", "my.toml is not valid TOML"),
+        ("[gates]\nT = 1" + 5000 * "0", "my.toml is not valid TOML"),
         ("[gates]\nT = 4", "is a text such as"),
         ('[gates]\nT = "CD3"', "ends with . or -, as in CD45.; got 'CD3'"),
         ('[gates]\nT = "CD3+ -"', "got '-'"),
