@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from functools import lru_cache
@@ -15,7 +16,7 @@ import attrs
 from cellseg_core.errors import CellsegError, ImageError, MissingPackageError
 from cellseg_core.weights_places import offline
 
-__all__ = ["PATIENCE", "Address", "Location", "as_location"]
+__all__ = ["PATIENCE", "Address", "Location", "as_location", "resolved"]
 
 PATIENCE = 60.0
 """Seconds that an address has to answer one request."""
@@ -227,6 +228,14 @@ def _opened(address: Address) -> tuple[Any, str]:
 
 Location = Path | Address
 """Where an image lies."""
+
+
+def resolved(place: Location) -> Location:
+    """Return a place without symbolic links, as far as they lead anywhere.
+
+    ``Path.resolve`` raises, before Python 3.13, where they lead in a circle.
+    """
+    return place if isinstance(place, Address) else Path(os.path.realpath(place))
 
 
 def as_location(text: str | Location) -> Location:

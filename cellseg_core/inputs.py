@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from cellseg_core.address import Address, Location, as_location
+from cellseg_core.address import Address, Location, as_location, resolved
 from cellseg_core.channels import read_channel_names
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import (
@@ -113,7 +113,7 @@ def _sources(
             continue
         try:
             for source in find_sources(path, plugins, config.layout, config.nuclear):
-                found.setdefault(source.path.resolve(), source)
+                found.setdefault(resolved(source.path), source)
         except (ImageError, MissingPackageError) as error:
             log.fail(str(path), path, error)
     sources = [found[path] for path in sorted(found, key=str)]

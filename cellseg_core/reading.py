@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from cellseg_core.address import Address, Location, as_location
+from cellseg_core.address import Address, Location, as_location, resolved
 from cellseg_core.channels import NUCLEAR_STAIN, find_channel
 from cellseg_core.errors import (
     CellsegError,
@@ -72,7 +72,7 @@ def read_each(
 
     Files that hold a part of an image are left out where the file that describes it is read too.
     """
-    places = {source.path.resolve() for source in sources}
+    places = {resolved(source.path) for source in sources}
     for source in sources:
         try:
             yield source, read(source)
