@@ -230,6 +230,14 @@ Location = Path | Address
 """Where an image lies."""
 
 
+def resolved(place: Location) -> Location:
+    """Return a place without symbolic links, as far as they lead anywhere.
+
+    ``Path.resolve`` raises, before Python 3.13, where they lead in a circle.
+    """
+    return place if isinstance(place, Address) else Path(os.path.realpath(place))
+
+
 def as_location(text: str | Location) -> Location:
     """Return the path or the address that a user typed; ``file:///...`` is a path.
 

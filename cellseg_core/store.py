@@ -24,6 +24,7 @@ import attrs
 
 from cellseg_core.address import Address, Location, resolved
 from cellseg_core.errors import ImageError, OutputError
+from cellseg_core.locking import acquire, how_to_free
 
 __all__ = [
     "TEMPORARY",
@@ -184,19 +185,18 @@ class Store:
             If the folder cannot be made or written to, another run is at work in it, or a link in
             it leads out of it.
         """
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
         store = cls(out)
         try:
             for folder in (store.work, store._records, store._tiles, store.work / "lock"):
                 store._check_inside(folder)
             store._records.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(store.work / "lock")
-            lock.acquire(timeout=0)
+            lock = acquire(store._lock, timeout=0)
         except Timeout:
             raise OutputError(
                 f"another run is writing into {out}. Wait until it is done, or choose another "
-                "folder with -o."
+                f"folder with -o.{how_to_free(store._lock)}"
             ) from None
         except OSError as error:
             raise output_error(out, error) from error
@@ -214,7 +214,7 @@ class Store:
             for folder in (self.out, self._records):
                 for file in folder.glob(f"{TEMPORARY}*"):
                     file.unlink()
-                with tempfile.TemporaryFile(dir=folder):
+                with tempfile.TemporaryFile(dir=folder, prefix=TEMPORARY):
                     pass
         except OSError as error:
             raise output_error(self.out, error) from error
@@ -223,6 +223,10 @@ class Store:
     def work(self) -> Path:
         """Return the folder for what users need not see."""
         return self.out / ".cellseg"
+
+    @property
+    def _lock(self) -> Path:
+        return self.work / "lock"
 
     @property
     def _records(self) -> Path:
@@ -258,10 +262,11 @@ class Store:
 
     def owns(self, path: Location) -> bool:
         """Tell whether a file or folder is a result that was written here."""
-        if isinstance(path, Address):
+        place = resolved(path)
+        if isinstance(place, Address):
             return False
         try:
-            parts = Path(str(resolved(path))).relative_to(self.out.resolve()).parts
+            parts = place.relative_to(self.out.resolve()).parts
         except ValueError:
             return False
         if not parts:

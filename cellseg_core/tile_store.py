@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import attrs
 import numpy as np
@@ -125,7 +125,8 @@ class TileFiles:
         labels = np.ascontiguousarray(objects.labels[:, :], np.int32)
         arrays = {name: getattr(objects, name) for name in ("centres", "depths", "areas", "scores")}
         with atomic_binary_file(self.path(objects.tile)) as stream, ZipFile(stream, "w") as kept:
-            kept.writestr(_LABELS, imagecodecs.zstd_encode(labels.tobytes(), 1))
+            # A name alone would bring in the time, which a clock before 1980 has no place for.
+            kept.writestr(ZipInfo(_LABELS), imagecodecs.zstd_encode(labels.tobytes(), 1))
             for name, array in arrays.items():
                 with kept.open(f"{name}.npy", "w") as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)

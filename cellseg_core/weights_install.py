@@ -12,6 +12,7 @@ from typing import Protocol
 
 from cellseg_core.archive import unpack
 from cellseg_core.errors import WeightsError
+from cellseg_core.locking import acquire
 from cellseg_core.published_weights import PublishedWeights
 from cellseg_core.weights_places import lies_in, missing_files, unavailable
 
@@ -100,12 +101,12 @@ def exclusive(
     partial = folder / f".{published.file}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / f".{published.file}.lock")
+        place = folder / f".{published.file}.lock"
         try:
-            lock.acquire(timeout=2)
+            lock = acquire(place, timeout=2)
         except filelock.Timeout:
             report.say(f"waiting for another process that fetches {published.name!r}")
-            lock.acquire()
+            lock = acquire(place, timeout=-1)
         try:
             shutil.rmtree(partial, ignore_errors=True)
             yield partial

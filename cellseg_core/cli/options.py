@@ -80,9 +80,9 @@ def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
         values: dict[str, Any] = {}
     else:
         values = RunConfig.normal_keys(load_config(file), str(file))
-        settings = RunConfig.from_mapping(values, str(file))
-        _check_components(settings, file)
-        chosen = settings.segmenter
+        stated = RunConfig.from_mapping(values, str(file))
+        _check_components(stated, file)
+        chosen = stated.segmenter
         if chosen == "subprocess" and given.get("segmenter", chosen) is None:
             raise ConfigurationError(
                 f"{file} chooses the segmenter 'subprocess', which runs a program that settings "

@@ -39,7 +39,7 @@ def check_file(path: Path) -> None:
     Raises
     ------
     ImageError
-        If the path is missing, a folder, empty, or may not be opened.
+        If the path is missing, a folder, a pipe or device, empty, or may not be opened.
     """
     try:
         if path.is_dir():
@@ -51,6 +51,11 @@ def check_file(path: Path) -> None:
             others = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             hint = nearest(path.name, others) if others else f"{path.parent} is not there either"
             raise ImageError(f"{path} does not exist; {hint}.")
+        if not path.is_file():
+            # To open a pipe is to wait for who writes into it.
+            raise ImageError(
+                f"{path} is no file but a pipe, a socket or a device. Give the path of an image."
+            )
         with path.open("rb") as file:
             if not file.read(1):
                 raise ImageError(

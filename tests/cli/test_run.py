@@ -656,3 +656,22 @@ def test_an_address_goes_through_the_command_line_unharmed(cellseg, write_image,
     record = json.loads((tmp_path / "far" / "run.json").read_text())
     assert record["inputs"] == ["memory://folder/slide.zarr"]
     assert "Traceback" not in lost.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and links of POSIX")
+def test_pipes_and_links_in_a_circle_are_named_and_the_others_done(
+    cellseg, write_image, tmp_path
+) -> None:
+    folder = write_image("in/a.tif").parent
+    os.mkfifo(folder / "pipe.tif")
+    (folder / "circle.tif").symlink_to("circle.tif")
+    # Where it would be read, something comes, so that nobody waits for ever.
+    writing = os.open(folder / "pipe.tif", os.O_RDWR)
+    os.write(writing, b"II*\0" * 9)
+    done = cellseg("run", folder, folder / "circle.tif", "-o", tmp_path / "out", *D)
+    os.close(writing)
+    assert done.status == 1
+    assert "pipe.tif is no file but a pipe, a socket or a device" in done.err
+    assert "circle.tif" in done.err
+    assert "bug in cellseg" not in done.err
+    assert table(tmp_path / "out")["image"].unique().tolist() == ["a"]

@@ -229,3 +229,17 @@ def test_tiles_of_another_image_in_memory_are_not_taken(tmp_path: Path) -> None:
     again = Pipeline(**given).run(other, work=tmp_path / "tiles")
     assert "tiles_done_before" not in again.facts
     assert np.array_equal(again.nuclei, Pipeline(**given).run(other).nuclei)
+
+
+@pytest.mark.parametrize("now", [1000.0, 4.5e9])
+def test_a_tile_does_not_depend_on_the_clock(
+    image: Image, tmp_path: Path, monkeypatch, now
+) -> None:
+    made = objects(image, tile_image(image.shape, 64, 10)[6])
+    written = []
+    for folder in ("today", "on another day"):
+        store = TileStore(tmp_path / folder, PLAN)
+        put(store, made)
+        written.append(store.files.path(made.tile).read_bytes())
+        monkeypatch.setattr("time.time", lambda: now)
+    assert written[0] == written[1]
