@@ -77,7 +77,14 @@ class Area(NamedTuple):
 
 
 CORE, GROWN = "cellseg_core/", "postprocess/cellseg_postprocess/"
-METRICS = ("average_precision", "bootstrap", "boundary", "boundary_kernels", "evaluation", "figures")
+METRICS = (
+    "average_precision",
+    "bootstrap",
+    "boundary",
+    "boundary_kernels",
+    "evaluation",
+    "figures",
+)
 METRICS += ("jaccard", "mistakes", "over_images", "overlap", "overlap_kernels")
 AREAS = {
     "stitching": Area(
@@ -124,9 +131,7 @@ AREAS = {
         ),
         ("tests/core/test_features.py", "tests/core/test_shape.py", "tests/core/test_measure.py"),
     ),
-    "metrics": Area(
-        tuple(f"{CORE}metrics/{name}.py" for name in METRICS), ("tests/core/metrics",)
-    ),
+    "metrics": Area(tuple(f"{CORE}metrics/{name}.py" for name in METRICS), ("tests/core/metrics",)),
 }
 
 
