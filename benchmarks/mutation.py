@@ -1,12 +1,12 @@
-"""Whether the tests notice faults: one small fault at a time is put into a module, and its tests run.
+"""Whether the tests notice faults: a module gets one small fault at a time, and its tests run.
 
     pip install cosmic-ray hypothesis pytest
     python benchmarks/mutation.py --area stitching [--sample 80] [--again]
 
-The faults (mutants) are those that Cosmic Ray's operators make: a number one off, `<` for `<=`, `+`
-for `-`, `and` for `or`, a condition turned round, a loop never entered. Cosmic Ray itself would start
-Python and compile all loops anew for each of some thousands; here a process that has imported all
-libraries is forked, nothing on the disk is changed, and only the loops of a changed module are
+The faults (mutants) are those that Cosmic Ray's operators make: a number one off, `<` for `<=`,
+`+` for `-`, `and` for `or`, a condition turned round, a loop never entered. Cosmic Ray itself would
+start Python and compile all loops anew for each of some thousands. Here a process that has imported
+all libraries is forked, nothing on the disk is changed, and only the loops of a changed module are
 compiled again. Linux and macOS.
 
 A mutant that no test notices survives: a test is missing, the code does nothing, or the two mean
@@ -30,6 +30,7 @@ import tomllib
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
@@ -76,62 +77,35 @@ class Area(NamedTuple):
     tests: tuple[str, ...]
 
 
-CORE, GROWN = "cellseg_core/", "postprocess/cellseg_postprocess/"
-METRICS = (
-    "average_precision",
-    "bootstrap",
-    "boundary",
-    "boundary_kernels",
-    "evaluation",
-    "figures",
-)
-METRICS += ("jaccard", "mistakes", "over_images", "overlap", "overlap_kernels")
+def _area(sources: str, tests: str) -> Area:
+    found = (path for pattern in sources.split() for path in sorted(ROOT.glob(f"{pattern}.py")))
+    return Area(
+        tuple(path.relative_to(ROOT).as_posix() for path in found),
+        tuple(f"tests/{path}" for path in tests.split()),
+    )
+
+
 AREAS = {
-    "stitching": Area(
-        tuple(
-            f"{CORE}{name}.py"
-            for name in ("stitching", "stitching_kernels", "objects", "tiling", "reading_order")
-        ),
-        ("tests/core/test_stitching.py",),
+    "stitching": _area(
+        "cellseg_core/stitching* cellseg_core/objects cellseg_core/tiling cellseg_core/reading_order",
+        "core/test_stitching.py",
     ),
-    "expansion": Area(
-        (
-            f"{CORE}growing.py",
-            *(
-                f"{GROWN}{name}.py"
-                for name in ("expansion", "expansion_kernels", "expansion_centre_kernels")
-            ),
-        ),
-        ("tests/core/test_growing.py", "tests/postprocess/test_expansion.py"),
+    "expansion": _area(
+        "cellseg_core/growing postprocess/*/expansion*",
+        "core/test_growing.py postprocess/test_expansion.py",
     ),
-    "compensation": Area(
-        (
-            *(f"{CORE}{name}.py" for name in ("compensating", "contacts", "contacts_kernels")),
-            *(f"{GROWN}{name}.py" for name in ("compensation", "conserving", "boundary")),
-            *(
-                f"{GROWN}{name}.py"
-                for name in ("bleed_system", "bleed_system_kernels", "boundary_kernels")
-            ),
-        ),
-        (
-            "tests/core/test_compensating.py",
-            "tests/core/test_contacts.py",
-            "tests/postprocess/test_conserving_and_boundary.py",
-            "tests/postprocess/test_compensation.py",
-        ),
+    "compensation": _area(
+        "cellseg_core/compensating cellseg_core/contacts* postprocess/*/compensation "
+        "postprocess/*/conserving postprocess/*/boundary* postprocess/*/bleed_system*",
+        "core/test_compensating.py core/test_contacts.py "
+        "postprocess/test_conserving_and_boundary.py postprocess/test_compensation.py",
     ),
-    "measurement": Area(
-        tuple(
-            f"{CORE}{name}.py"
-            for name in ("measure", "features", "intensity", "intensity_kernels", "shape")
-        )
-        + tuple(
-            f"{CORE}{name}.py"
-            for name in ("shape_kernels", "percentile_kernels", "regions", "regions_kernels")
-        ),
-        ("tests/core/test_features.py", "tests/core/test_shape.py", "tests/core/test_measure.py"),
+    "measurement": _area(
+        "cellseg_core/measure cellseg_core/features cellseg_core/intensity* cellseg_core/shape* "
+        "cellseg_core/percentile_kernels cellseg_core/regions*",
+        "core/test_features.py core/test_shape.py core/test_measure.py",
     ),
-    "metrics": Area(tuple(f"{CORE}metrics/{name}.py" for name in METRICS), ("tests/core/metrics",)),
+    "metrics": _area("cellseg_core/metrics/[!_]*", "core/metrics"),
 }
 
 
@@ -186,11 +160,11 @@ class _Bare(ast.NodeTransformer):
         node.annotation = None
         return node
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:  # noqa: N802
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         node.returns = None
         return self.generic_visit(node)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         node.annotation = ast.Constant(None)
         return self.generic_visit(node)
 
@@ -226,7 +200,7 @@ def chosen(area: str, sample: int) -> Iterator[Mutant]:
 class _Loader(SourceFileLoader):
     text = ""
 
-    def get_code(self, fullname: str) -> CodeType:
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
         return compile(self.text, self.path, "exec", dont_inherit=True)
 
 
@@ -234,16 +208,16 @@ class _Finder:
     """Finds one module with another text than its file has."""
 
     def __init__(self, mutant: Mutant) -> None:
-        self.mutant = mutant
+        self.text = mutant.text
         self.path = str(ROOT / mutant.source)
-        name = mutant.source.removeprefix(GROWN.split("/")[0] + "/")
+        name = mutant.source.removeprefix("postprocess/")
         self.name = name.removesuffix(".py").replace("/", ".")
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         if name != self.name:
             return None
         loader = _Loader(name, self.path)
-        loader.text = self.mutant.text
+        loader.text = self.text
         return spec_from_file_location(name, self.path, loader=loader)
 
 
@@ -296,7 +270,7 @@ def _test(mutant: Mutant | None, tests: tuple[str, ...], cache: Path, said: Path
         quiet = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
         quick = ("-x", "-k", "not a_million")
         code = pytest.main(["-q", "-p", "no:cacheprovider", *quick, *quiet, *tests])
-    except BaseException:
+    except BaseException:  # noqa: BLE001
         traceback.print_exc()
     finally:
         sys.stdout.flush()
@@ -306,17 +280,17 @@ def _test(mutant: Mutant | None, tests: tuple[str, ...], cache: Path, said: Path
 
 def prepare() -> None:
     """Import what tests need, so that each child has it; none of the modules that are changed."""
-    import anndata  # noqa: F401
     import hypothesis
-    import numba  # noqa: F401
-    import pandas  # noqa: F401
-    import pytest  # noqa: F401
-    import scipy.ndimage
-    import scipy.sparse.linalg
-    import scipy.stats  # noqa: F401
-    import skimage.measure
-    import skimage.segmentation  # noqa: F401
 
+    for name in (
+        "numba",
+        "pandas",
+        "pytest",
+        "scipy.sparse.linalg",
+        "scipy.stats",
+        "skimage.measure",
+    ):
+        import_module(name)
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile(
         "mutation", phases=phases, database=None, derandomize=True, deadline=None
