@@ -1,7 +1,7 @@
 """Whether the tests notice faults: a module gets one small fault at a time, and its tests run.
 
     pip install cosmic-ray hypothesis pytest
-    python benchmarks/mutation.py --area stitching [--sample 80] [--again]
+    python benchmarks/mutation.py --area stitching [--sample 80] [--minutes 10] [--again]
 
 The faults (mutants) are those that Cosmic Ray's operators make: a number one off, `<` for `<=`,
 `+` for `-`, `and` for `or`, a condition turned round, a loop never entered. Cosmic Ray itself would
@@ -19,6 +19,7 @@ import argparse
 import ast
 import hashlib
 import json
+import math
 import os
 import resource
 import shutil
@@ -29,7 +30,7 @@ import time
 import tomllib
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -42,6 +43,9 @@ RESULTS = Path(__file__).parent / "results"
 EQUIVALENT = Path(__file__).with_name("mutants.toml")
 MEMORY = 8 * 2**30
 """Bytes that the tests of one mutant may ask for."""
+
+WAIT = 1800
+"""Seconds after which the tests of one mutant are ended that wait for something."""
 
 OPERATORS = (
     "NumberReplacer",
@@ -87,7 +91,8 @@ def _area(sources: str, tests: str) -> Area:
 
 AREAS = {
     "stitching": _area(
-        "cellseg_core/stitching* cellseg_core/objects cellseg_core/tiling cellseg_core/reading_order",
+        "cellseg_core/stitching* cellseg_core/objects cellseg_core/tiling "
+        "cellseg_core/reading_order",
         "core/test_stitching.py",
     ),
     "expansion": _area(
@@ -221,10 +226,13 @@ class _Finder:
         return spec_from_file_location(name, self.path, loader=loader)
 
 
-def outcome(mutant: Mutant | None, tests: tuple[str, ...], timeout: float, work: Path) -> str:
-    """Return what tests say of a mutant: ``failed``, ``crashed``, ``too slow`` or ``passed``.
+def outcome(
+    mutant: Mutant | None, tests: tuple[str, ...], seconds: int, work: Path
+) -> tuple[str, float]:
+    """Return what tests say of a mutant, and their processor time in s, ``seconds`` at most.
 
-    Without a mutant the compiled loops are kept in ``work``, for mutants of other modules.
+    They say ``failed``, ``crashed``, ``too slow`` or ``passed``. Without a mutant, the compiled
+    loops are kept in ``work`` for mutants of other modules.
     """
     cache = work / "compiled"
     if mutant is not None and mutant.source.endswith("_kernels.py"):
@@ -235,22 +243,18 @@ def outcome(mutant: Mutant | None, tests: tuple[str, ...], timeout: float, work:
         shutil.copytree(work / "compiled", cache, ignore=shutil.ignore_patterns(f"{changed}.*"))
     child = os.fork()
     if child == 0:
-        os.setsid()
-        _test(mutant, tests, cache, work / "said")
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            if os.WIFSIGNALED(status):
-                return "crashed"
-            return "failed" if os.WEXITSTATUS(status) else "passed"
-        time.sleep(0.02)
-    os.killpg(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "too slow"
+        _test(mutant, tests, seconds, cache, work / "said")
+    _, status, used = os.wait4(child, 0)
+    took = used.ru_utime + used.ru_stime
+    if not os.WIFSIGNALED(status):
+        return "failed" if os.WEXITSTATUS(status) else "passed", took
+    slow = os.WTERMSIG(status) in {signal.SIGXCPU, signal.SIGALRM}
+    return "too slow" if slow else "crashed", took
 
 
-def _test(mutant: Mutant | None, tests: tuple[str, ...], cache: Path, said: Path) -> None:
+def _test(
+    mutant: Mutant | None, tests: tuple[str, ...], seconds: int, cache: Path, said: Path
+) -> None:
     """Run tests in this process, a child, and end it with pytest's exit code."""
     import numba
     import pytest
@@ -262,7 +266,10 @@ def _test(mutant: Mutant | None, tests: tuple[str, ...], cache: Path, said: Path
         os.dup2(log, 2)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.environ["NUMBA_CACHE_DIR"] = str(cache)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+        signal.alarm(WAIT)
+        # Tests take little of the time, compiling takes most.
+        os.environ |= {"NUMBA_CACHE_DIR": str(cache), "NUMBA_OPT": "1"}
         numba.config.reload_config()
         if mutant is not None:
             sys.meta_path.insert(0, _Finder(mutant))
@@ -305,6 +312,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--area", choices=AREAS, action="append", help="default: all")
     parser.add_argument("--sample", type=int, default=0, help="mutants of an area; default: all")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="most time for an area")
     parser.add_argument("--again", action="store_true", help="only those that survived last time")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results")
     options = parser.parse_args()
@@ -322,28 +330,28 @@ def try_area(area: str, options: argparse.Namespace, work: Path) -> int:
     """Try the mutants of one area and return how many survive."""
     file = options.out / f"mutation-{area}.json"
     tests = AREAS[area].tests
-    tried = list(chosen(area, options.sample))
+    tried: Iterable[Mutant] = chosen(area, options.sample)
     if options.again:
         before = {tuple(one["key"]) for one in json.loads(file.read_text())["survived"]}
         tried = [one for one in tried if one.key in before]
-    for _ in range(2):  # The first time loops are compiled.
-        began = time.monotonic()
-        if outcome(None, tests, 1200, work) != "passed":
-            sys.exit(f"{area}: the tests fail without any fault:\n{(work / 'said').read_text()}")
-    usual = time.monotonic() - began
-    print(f"{area}: {len(tried)} mutants; the tests take {usual:.1f} s", flush=True)
+    said, usual = outcome(None, tests, WAIT, work)
+    if said != "passed":
+        sys.exit(f"{area}: the tests fail without any fault:\n{(work / 'said').read_text()}")
+    print(f"{area}: tests and compiling take {usual:.0f} s of a processor", flush=True)
     outcomes: Counter[str] = Counter()
     survived: list[dict[str, Any]] = []
     began = time.monotonic()
     for one in tried:
-        found = outcome(one, tests, 60 + 3 * usual, work)
-        outcomes[found] += 1
-        if found == "passed":
+        said, _ = outcome(one, tests, 20 + 2 * int(usual), work)
+        outcomes[said] += 1
+        if said == "passed":
             survived.append({"key": one.key, "line": one.line})
             print(f"{one.source}:{one.line}\n  - {one.before}\n  + {one.after}", flush=True)
+        if time.monotonic() - began > 60 * options.minutes:
+            break
     took = time.monotonic() - began
     print(f"{area}: {dict(outcomes)} in {took:.0f} s", flush=True)
-    about = {"tried": len(tried), "outcomes": outcomes, "seconds": round(took)}
+    about = {"outcomes": outcomes, "seconds": round(took)}
     file.write_text(json.dumps({**about, "survived": survived}, indent=1) + "\n")
     return len(survived)
 
