@@ -80,3 +80,10 @@ def test_moved_signal_is_told_for_each_channel() -> None:
     assert set(nothing.values()) == {0}
     assert conserved == {"removed": 0.25, "added": 0.25, "net": 0, "emptied": 0}
     assert moved(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, int))[1]["net"] == 0
+
+
+def test_signal_under_one_count_is_told_as_well() -> None:
+    before, after = np.array([[0.4], [0.1]]), np.array([[0.1], [0.4]])
+    assert moved(before, after, np.array([1, 1])) == [
+        {"removed": 0.6, "added": 0.6, "net": 0, "emptied": 0}
+    ]

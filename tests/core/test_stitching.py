@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cellseg_core import regions
 from cellseg_core.errors import SegmentationError
 from cellseg_core.normalize import row_bands
-from cellseg_core.objects import tidy
+from cellseg_core.objects import compact, tidy
 from cellseg_core.protocols import Labels, Segmentation
 from cellseg_core.reading_order import reading_order
 from cellseg_core.regions import find_regions
@@ -125,11 +125,51 @@ def blank() -> Labels:
     return np.zeros((20, 60), np.int32)
 
 
-def test_of_two_versions_the_one_deeper_in_its_tile_stays_whole() -> None:
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_of_two_versions_the_one_deeper_in_its_tile_stays_whole(mirrored: bool) -> None:
+    deep, shallow = blank(), blank()
+    deep[5:15, 22:33] = 1  # 7 px from its tile's border
+    shallow[5:15, 23:36] = 1  # 3 px
+    if mirrored:
+        assert np.array_equal(combine(shallow[:, ::-1], deep[:, ::-1]), deep[:, ::-1])
+    else:
+        assert np.array_equal(combine(deep, shallow), deep)
+
+
+def test_two_objects_that_share_exactly_half_of_the_smaller_are_one() -> None:
     left, right = blank(), blank()
-    left[5:15, 22:33] = 1  # 7 px from its tile's border
-    right[5:15, 23:36] = 1  # 3 px
-    assert np.array_equal(combine(left, right), left)
+    left[5:15, 20:30] = 1
+    right[5:15, 25:35] = 1
+    assert np.array_equal(combine(left, right), left), "equally deep: the earlier tile's stays"
+
+
+@pytest.mark.parametrize(
+    ("window", "depth"),
+    [
+        (Box(1, 20, 0, 30), 4),
+        (Box(0, 19, 0, 30), 7),
+        (Box(0, 20, 1, 30), 8),
+        (Box(0, 20, 0, 29), 16),
+        (Box(0, 20, 0, 30), 1000),
+    ],
+)
+def test_depth_is_measured_from_those_borders_that_are_not_the_image_s(window, depth) -> None:
+    image = blank()[:, :30]
+    image[5:12, 9:13] = 1
+    found = tile_objects(Tile(0, 0, window, window), Segmentation(image[window.slices]), (20, 30))
+    assert np.minimum(found.depths, 1000).tolist() == [depth]
+    assert found.centres.tolist() == [[8.5, 11]]
+
+
+def test_tiles_without_overlap_keep_the_pieces_that_they_see() -> None:
+    whole = discs((60, 70), 40, 7, 3)
+    tiles = tile_image(whole.shape, 20, 0)
+    parts = [tile_objects(t, Segmentation(whole[t.window.slices]), whole.shape) for t in tiles]
+    found = stitch(whole.shape, parts)[:, :]
+    assert found.max() > whole.max()
+    for part in parts:
+        piece = found[part.tile.window.slices]
+        assert np.array_equal(in_reading_order(piece), in_reading_order(part.labels))
 
 
 def test_a_tile_s_edge_invents_no_object() -> None:
@@ -191,6 +231,8 @@ def test_scores_follow_their_objects() -> None:
         (np.zeros((4, 6)), None, "must be integers; these are float64"),
         (np.full((4, 6), -1), None, "must not be negative"),
         (np.full((4, 6), 3), np.ones(2), "a score for each label up to 3; 2 came"),
+        (np.ones((4, 6), int), np.array([1.5]), "these go from 1.5 to 1.5"),
+        (np.full((4, 6), 2), np.array([0.5, -0.1]), "these go from -0.1 to 0.5"),
     ],
 )
 def test_a_segmenter_that_breaks_a_rule_is_told_which(labels, scores, message) -> None:
@@ -214,6 +256,25 @@ def test_tidying_keeps_the_largest_piece_and_fills_holes() -> None:
     assert found[3, 10] == 5
     assert not found[0, 10:12].any(), "a bay at the edge is not a hole"
     assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_bay_at_any_edge_of_the_array_is_not_a_hole(turns: int) -> None:
+    labels = np.zeros((7, 9), int)
+    labels[2:, 1:8] = 4
+    labels[4:, 3:6] = 0
+    labels = np.rot90(labels, turns)
+    assert np.array_equal(tidy(labels), labels)
+
+
+@pytest.mark.parametrize("background", [0, 7])
+def test_ids_of_any_size_are_numbered_in_their_order(background: int) -> None:
+    labels = np.array([[background, 2_000_000_000], [30, 30]])
+    numbered, ids = compact(labels)
+    there = [30, 2_000_000_000] if background == 0 else [7, 30, 2_000_000_000]
+    assert ids.tolist() == there
+    assert numbered.max() == len(there)
+    assert np.array_equal(np.array([0, *there])[numbered], labels)
 
 
 def test_a_hole_between_two_objects_is_not_filled() -> None:

@@ -151,6 +151,7 @@ def test_many_cells_of_one_pixel_are_solved_directly_and_said_to_be_uncertain(si
         done = ContactCompensator().compensate(labels, means)
     assert done.facts["condition_bound"] is None
     assert done.facts["cells_solved_directly"] == size * size
+    assert done.facts["cells_without_unique_solution"] == 0
     assert np.allclose(done.means, solved_densely(labels, means), rtol=1e-6, atol=1e-4)
 
 

@@ -35,6 +35,8 @@ def test_an_image_without_a_figure_is_left_out_of_its_mean() -> None:
     result = summary([Evaluation.of(*image(3, 1)), Evaluation.of(nothing, nothing)])
     assert result.figures["recall_50"].mean_over_images.value == 0.75
     assert result.figures["recall_50"].images == 1
+    # Of draws that hold the other image alone there is no recall either, rather than one of 0.
+    assert result.figures["recall_50"].mean_over_images.low == 0.75
     assert result.figures["ap_50"].mean_over_images.value == (0.75 + 1) / 2
     empty = summary([Evaluation.of(nothing, nothing)] * 2)
     assert empty.figures["recall_50"].pooled.value is None
@@ -71,6 +73,7 @@ def test_draws_do_not_depend_on_their_batches(monkeypatch: pytest.MonkeyPatch) -
     whole = np.concatenate(list(draws(7, 100)))
     monkeypatch.setattr(bootstrap, "_VALUES", 40)
     assert np.array_equal(np.concatenate(list(draws(7, 100))), whole)
+    assert whole.shape == (100, 7)
     assert (whole.sum(axis=1) == 7).all()
 
 
