@@ -118,7 +118,7 @@ def found(table: Path, tissue: Tissue) -> dict[str, dict[str, float]]:
     """
     from scipy.spatial import KDTree
 
-    with table.open(newline="") as file:
+    with table.open(encoding="utf-8", newline="") as file:
         centres = [(float(row["y"]), float(row["x"])) for row in csv.DictReader(file)]
     true = np.stack([tissue.cells.y, tissue.cells.x], axis=1)
     near = tissue.nuclear_diameter / 4

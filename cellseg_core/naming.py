@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePath
 
 __all__ = ["safe_name", "unique_names"]
 
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
+# Windows takes these for devices, whatever comes after the first dot.
+_RESERVED = re.compile(
+    r"(con|prn|aux|nul|com[\d\xb9\xb2\xb3]|lpt[\d\xb9\xb2\xb3]) *(?=\.|$)", re.IGNORECASE
+)
 _OURS = (
     "cells.csv",
     "cells.columns.csv",
@@ -24,16 +28,18 @@ _LONGEST_BYTES = 120
 def safe_name(name: str) -> str:
     """Return ``name`` as the name of one folder on every system.
 
-    Letters (of any script), digits, blanks and ``._-+()=,&`` stay; the rest becomes ``_``.
+    Letters (of any script), digits, blanks and ``._-+()=,&`` stay; the rest becomes ``_``. A
+    letter and its accent are one character, as they are not in names from a Mac.
 
-    >>> safe_name("../a<b>:c.ome"), safe_name("con"), safe_name("")
-    ('_a_b__c.ome', 'con_', 'image')
+    >>> safe_name("../a<b>:c.ome"), safe_name("con.1"), safe_name("")
+    ('_a_b__c.ome', '_con.1', 'image')
     """
-    safe = re.sub(r"[^\w .\-+()=,&]", "_", name).strip(" .")
+    composed = unicodedata.normalize("NFC", name)
+    safe = re.sub(r"[^\w .\-+()=,&]", "_", composed).strip(" .")
     safe = safe.encode()[:_LONGEST_BYTES].decode(errors="ignore").rstrip(" .")
-    if _RESERVED.fullmatch(safe.split(".")[0]) or safe.casefold() in _OURS:
-        return f"{safe}_"
-    return safe or "image"
+    if _RESERVED.match(safe):
+        return f"_{safe}"
+    return f"{safe}_" if safe.casefold() in _OURS else safe or "image"
 
 
 def unique_names(names: Sequence[str], sources: Sequence[str]) -> list[str]:

@@ -127,7 +127,7 @@ def _listen(
     try:
         with process.stdin as stdin:
             json.dump(plan, stdin)
-    except BrokenPipeError:
+    except OSError:  # Windows has no BrokenPipeError here
         process.stdout.close()
         return None  # it ended before it began; its status tells
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()

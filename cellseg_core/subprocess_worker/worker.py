@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -240,7 +241,7 @@ def _end_all(running: list[WorkerProcess], grace: float | None = None) -> None:
 
 def _survive_forks() -> None:
     """See to it that a fork of this process leaves our processes to us and starts its own."""
-    if not _FORKS and hasattr(os, "register_at_fork"):
+    if sys.platform != "win32" and not _FORKS:
         _FORKS.append(True)
         os.register_at_fork(after_in_child=_forget_all)
 

@@ -124,8 +124,26 @@ def test_a_safe_name_is_one_folder_on_every_system(name: str) -> None:
     assert safe
     assert not set(safe) & set('/\\:*?"<>|\0')
     assert safe not in (".", "..")
-    assert len(safe) <= 121
+    assert len(safe.encode()) <= 121
     assert safe == safe.strip(" .")
+    assert safe_name(safe) == safe
+
+
+@pytest.mark.parametrize(
+    "name", ["CON", "nul.tar", "Aux .ome", "com1", "LPT9.a.b", "com\xb9", "prn.", " con"]
+)
+def test_no_image_has_the_name_of_a_device_of_windows(name: str) -> None:
+    stem = safe_name(name).split(".")[0].rstrip(" ").casefold()
+    assert stem not in {"con", "nul", "aux", "com1", "lpt9", "com\xb9", "prn"}
+
+
+@pytest.mark.parametrize("name", ["console", "auxiliary.1", "com10", "null", "a.con"])
+def test_names_that_only_look_like_devices_stay(name: str) -> None:
+    assert safe_name(name) == name
+
+
+def test_an_accent_typed_on_a_mac_gives_the_same_folder_as_elsewhere() -> None:
+    assert safe_name("Mu\u0308ller") == safe_name("M\xfcller") == "M\xfcller"
 
 
 @pytest.mark.parametrize("name", ["cells.csv", "Cells.parquet", "cells.h5ad", "run.json"])

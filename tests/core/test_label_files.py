@@ -88,7 +88,7 @@ def pickled(path: Path) -> Path:
 
 
 def text(path: Path) -> Path:
-    path.write_text("no array")
+    path.write_text("no array", encoding="utf-8")
     return path
 
 

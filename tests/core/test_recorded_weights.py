@@ -56,7 +56,7 @@ class FromFile(Plain):
 
     def facts(self) -> dict[str, Any]:
         try:
-            return {"weights": Path(self.file).read_text()}
+            return {"weights": Path(self.file).read_text(encoding="utf-8")}
         except FileNotFoundError as error:
             raise WeightsError(f"there are no weights at {self.file}") from error
 

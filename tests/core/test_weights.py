@@ -82,7 +82,7 @@ class Served:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             with tempfile.TemporaryDirectory() as place:
                 pem = Path(place, "server.pem")
-                pem.write_text(CERTIFICATE)
+                pem.write_text(CERTIFICATE, encoding="utf-8")
                 context.load_cert_chain(pem)
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 

@@ -468,7 +468,10 @@ def test_no_file_stays_open_and_pixels_travel_to_other_processes(
     descriptors = Path("/proc/self/fd")
     if descriptors.is_dir():
         held = {os.path.realpath(link) for link in descriptors.iterdir()}
-        held |= {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+        held |= {
+            line.split()[-1]
+            for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+        }
         assert str(path.resolve()) not in held
     copy = pickle.loads(pickle.dumps(image.pixels))  # noqa: S301 - our own object
     np.testing.assert_array_equal(copy[1, 2:9, 3:7], window)

@@ -113,7 +113,7 @@ def gone() -> Callable[[int], bool]:
         if sys.platform == "linux":
             # A zombie whose parent is no child of ours has ended too.
             try:
-                stat = Path(f"/proc/{pid}/stat").read_text()
+                stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
             except (FileNotFoundError, ProcessLookupError):
                 return True
             return stat.rpartition(")")[2].split()[0] == "Z"
