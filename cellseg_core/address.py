@@ -235,7 +235,7 @@ def resolved(place: Location) -> Location:
 
     ``Path.resolve`` raises, before Python 3.13, where they lead in a circle.
     """
-    return place if isinstance(place, Address) else Path(os.path.realpath(place))
+    return place.resolve() if isinstance(place, Address) else Path(os.path.realpath(place))
 
 
 def as_location(text: str | Location) -> Location:
@@ -251,8 +251,3 @@ def as_location(text: str | Location) -> Location:
     if text.lower().startswith("file:///"):
         return Path(url2pathname(urlsplit(text).path))
     return Address.of(text)
-
-
-def resolved(place: Location) -> Location:
-    """Return a place without links and ``..``; links in a circle stay, and are told when opened."""
-    return place.resolve() if isinstance(place, Address) else Path(os.path.realpath(place))

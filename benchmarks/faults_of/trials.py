@@ -180,7 +180,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 def lost_or_doubled(table: Path, centres: NDArray[np.int64]) -> tuple[int, int]:
     """Return how many true cells no row is of, and how many rows are of no cell or a second."""
-    with table.open(newline="") as stream:
+    with table.open(encoding="utf-8", newline="") as stream:
         found = [(float(row["y"]), float(row["x"])) for row in csv.DictReader(stream)]
     from scipy.spatial import KDTree
 
