@@ -22,8 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["command", "counted", "summarise"]
 
 
+def _needed(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the inputs; only the record of a run has its own."""
+    from cellseg_core.config import is_record
+
+    config = context.params.get("config")
+    if not value and not (config is not None and is_record(config)):
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return value
+
+
 @click.command("run", cls=SectionedCommand, short_help="Find and measure the cells of images.")
-@click.argument("inputs", nargs=-1, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, callback=_needed, metavar="INPUT...")
 @click.option(
     "-o", "--output", "out", required=True, type=Path, metavar="OUT", help="Folder for the results."
 )
@@ -94,10 +106,7 @@ def command(
 
     repeat = RecordedRun.read(config) if config is not None and is_record(config) else None
     places: list[str | Location] = [*inputs]
-    if not places:
-        if repeat is None:
-            context = click.get_current_context()
-            raise click.MissingParameter(ctx=context, param=context.command.params[0])
+    if repeat is not None and not places:
         places += repeat.inputs
     settings = config_from(given, config)
     with Console(quiet=quiet) as console:
