@@ -49,6 +49,19 @@ def test_speed_and_scaling_tell_time_and_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals, pipes and links of POSIX")
+def test_faults_lose_nothing(tmp_path: Path) -> None:
+    few = ("--kinds", "kills,batch", "--kills", 3, "--images", 11)
+    said = run("faults.py", *few, "--out", tmp_path).stdout
+    assert "nothing was lost, hung or leaked" in said
+    kinds = json.loads((tmp_path / "faults.json").read_text())["kinds"]
+    rows = {row["kind"]: row for kind in kinds.values() for row in kind["rows"]}
+    assert rows["kills"]["times"] == 3
+    assert sum(rows["kills"]["notes"]["kills by phase"].values()) == 3
+    assert len(rows["batch"]["notes"]["broken"]) == 10
+
+
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_paper_s_figures_are_drawn(data_dir: Path, tmp_path: Path) -> None:
     for number in (5, 6):

@@ -90,10 +90,12 @@ class Soak:
         """Kill so often, and let the last run finish."""
         pixels, centres = draw(EDGE, seed=1)
         image = write_image(self.folder / "slide.ome.tif", pixels)
-        plain = [self._undisturbed(image, number) for number in range(len(WRITERS))]
+        plain: dict[int, tuple[Path, float]] = {}
         temporary, before = self.folder / "temporary", shared_memory()
         while self.row.times < kills:
             number = self.finished % len(WRITERS)
+            if number not in plain:
+                plain[number] = self._undisturbed(image, number)
             out = self.folder / f"killed-{self.finished}"
             arguments = run_of(image, out, "--write", WRITERS[number])
             lasts = plain[number][1]
@@ -107,9 +109,10 @@ class Soak:
             self._tell(kills)
         # What a killed worker of Dask left in the folder for it is removed by the next.
         out = self.folder / "last"
-        ended = finish([*run_of(image, out, "--write", WRITERS[0]), "--workers", "2"], temporary)
-        self.row.check(ended.status == 0, f"ended with {ended.status}: {ended.said[-300:]}")
-        self.row.wrong += left_over(out, temporary)
+        if left_over(out, temporary):
+            ended = finish([*run_of(image, out, "--write", "csv"), "--workers", "2"], temporary)
+            self.row.check(ended.status == 0, f"ended with {ended.status}: {ended.said[-300:]}")
+            self.row.wrong += left_over(out, temporary)
         left = shared_memory() - before
         wait_until(lambda: not shared_memory() & left, 10)
         self.row.notes |= {
@@ -132,9 +135,8 @@ class Soak:
         """Return a folder of results, and how long they take in s."""
         out, temporary = self.folder / f"undisturbed-{number}", self.folder / "temporary"
         arguments = run_of(image, out, "--write", WRITERS[number])
-        finish(arguments, temporary)
         began = time.monotonic()
-        ended = finish([*arguments, "--fresh"], temporary)
+        ended = finish(arguments, temporary)
         self.row.check(ended.status == 0, f"undisturbed, it ended so: {ended.said[-300:]}")
         return out, time.monotonic() - began
 
