@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cellseg_core.cli.options import config_from, memory_size, run_options
+from cellseg_core.cli.options import config_from, memory_size, naming_settings, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
 
@@ -86,7 +86,7 @@ def command(
     from cellseg_core.batch import run_batch
 
     settings = config_from(given, config)
-    with Console(quiet=quiet) as console:
+    with naming_settings(config), Console(quiet=quiet) as console:
         summary = run_batch(
             inputs,
             out,
