@@ -36,8 +36,8 @@ from cellseg_core.provenance import environment
 RESULTS = Path(__file__).parent / "results" / "fuzz"
 SETTLED = 200
 """Inputs after which what a process holds should grow no more."""
-GROWTH = State(memory=128 * 2**20, peak=2**30, files=0, threads=8)
-"""By how much it may grow all the same: caches fill, and allocators keep what was freed."""
+GROWTH = State(memory=64 * 2**20, peak=2**30, files=0, threads=8)
+"""By how much it may grow all the same: allocators keep what was freed."""
 
 
 def main() -> int:

@@ -18,6 +18,7 @@ __all__ = ["Image", "LazyPixels", "Position"]
 
 # Line breaks and other control characters, and halves of characters, which no file can hold.
 _BREAKS_TABLES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_LONGEST_NAME = 1000
 
 
 class LazyPixels(Protocol):
@@ -130,17 +131,18 @@ class Image:
     notes: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
+        where = self.name if self.source == "memory" else self.source
         shape = tuple(int(n) for n in self.pixels.shape)
         if len(shape) != 3:
             raise ImageError(
-                f"{self.name}: an image has the axes (channel, y, x); this array has the shape "
+                f"{where}: an image has the axes (channel, y, x); this array has the shape "
                 f"{shape}. Choose one plane, or reorder its axes with numpy.moveaxis."
             )
         if 0 in shape:
-            raise ImageError(f"{self.name}: the image is empty: its shape (C, Y, X) is {shape}.")
+            raise ImageError(f"{where}: the image is empty: its shape (C, Y, X) is {shape}.")
         if np.dtype(self.pixels.dtype).kind not in "buif":
             raise ImageError(
-                f"{self.name}: pixels are integers or floats; these are {self.pixels.dtype}."
+                f"{where}: pixels are integers or floats; these are {self.pixels.dtype}."
             )
         if not self.channels:
             object.__setattr__(
@@ -148,24 +150,31 @@ class Image:
             )
         if len(self.channels) != shape[0]:
             raise ChannelError(
-                f"{self.name}: {len(self.channels)} channel names for {shape[0]} channels "
+                f"{where}: {len(self.channels)} channel names for {shape[0]} channels "
                 f"(shape {shape}). The names are: {', '.join(self.channels)}. Give one name for "
                 "each channel, in the order of the image (--channels FILE, one name a line)."
             )
         if not all(self.channels):
             raise ChannelError(
-                f"{self.name}: channel {self.channels.index('') + 1} has an empty name. Name every "
+                f"{where}: channel {self.channels.index('') + 1} has an empty name. Name every "
                 "channel in a file for --channels."
+            )
+        longest = max(self.channels, key=len)
+        if len(longest) > _LONGEST_NAME:
+            raise ChannelError(
+                f"{where}: the name of channel {self.channels.index(longest) + 1} has "
+                f"{len(longest):,} characters ({longest[:40]}...), and {_LONGEST_NAME:,} are the "
+                "most. Name the channels in a file for --channels."
             )
         twice = sorted(name for name, times in Counter(self.channels).items() if times > 1)
         if twice:
             raise ChannelError(
-                f"{self.name}: channel names must be unique; {', '.join(map(repr, twice))} "
+                f"{where}: channel names must be unique; {', '.join(map(repr, twice))} "
                 "occurs more than once. Rename them in a file for --channels."
             )
         if self.pixel_size is not None and not 1e-4 <= self.pixel_size <= 1e4:
             raise ImageError(
-                f"{self.name}: a pixel size is a positive number of um, between 0.0001 and "
+                f"{where}: a pixel size is a positive number of um, between 0.0001 and "
                 f"10,000; got {self.pixel_size}."
             )
 

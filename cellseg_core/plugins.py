@@ -243,7 +243,8 @@ def _construct(entry: Registered, factory: Any, what: str, given: Mapping[str, A
     except (TypeError, ValueError) as error:
         told = ", ".join(f"{key}={value!r}" for key, value in options.items())
         raise ConfigurationError(
-            f"{what} does not accept {told or 'its defaults'}: {error}"
+            # Validators of attrs have more than a sentence in their errors.
+            f"{what} does not accept {told or 'its defaults'}: {(*error.args, error)[0]}"
         ) from error
     except Exception as error:
         raise ComponentError(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellseg_backends.maskrcnn.weights import load_weights
-from cellseg_core.cli.options import config_from
+from cellseg_core.cli.options import config_from, naming_settings
 from cellseg_core.comparing.gates import read_gates
 from cellseg_core.config import RunConfig
 from cellseg_core.errors import CellsegError
@@ -147,7 +147,10 @@ def _settings(path: Path, seed: Seed) -> list[NDArray[Any]]:
     if seed.name == "gates":
         read_gates(path)
     else:
-        config_from({}, path).without_effect(_plugins())
+        with naming_settings(path):
+            config = config_from({}, path)
+            config.check_options(_plugins())
+            config.without_effect(_plugins())
     return []
 
 

@@ -77,7 +77,7 @@ def _xml(text: str, random: Random) -> tuple[bytes, str]:
         if way == "left out":
             inside.remove(one)
         else:
-            for _ in range(random.choice((1, 2, 300))):
+            for _ in range(1 if len(text) > 100_000 else random.choice((1, 2, 300))):
                 inside.append(copy.deepcopy(one))
     return _written(root), f"xml: {name} {way}"
 
@@ -105,7 +105,7 @@ def _json(text: str, random: Random) -> tuple[bytes, str]:
     elif way == "left out":
         del holder[key]
     elif way == "doubled" and isinstance(holder, list):
-        holder.extend([holder[key]] * random.choice((1, 2, 500)))
+        holder.extend([holder[key]] * (1 if len(text) > 100_000 else random.choice((1, 2, 500))))
     elif way == "doubled":
         holder[f"{key}2"] = holder[key]
     elif way == "swapped":
@@ -146,7 +146,7 @@ def _lines(text: str, random: Random) -> tuple[bytes, str]:
     elif way == "left out":
         del lines[at]
     elif way == "doubled":
-        lines[at:at] = [lines[at]] * random.choice((1, 2, 2000))
+        lines[at:at] = [lines[at]] * (1 if len(lines[at]) > 1000 else random.choice((1, 2, 2000)))
     elif way == "swapped":
         other = random.randrange(len(lines))
         lines[at], lines[other] = lines[other], lines[at]

@@ -14,6 +14,7 @@ from typing import Any, Self
 import attrs
 
 from cellseg_core.memory import own_memory, own_peak
+from cellseg_io.lazy import DECODED
 from fuzzing.damage import Damaged, numbered
 from fuzzing.reading import Attempt, attempt
 from fuzzing.running import run
@@ -23,6 +24,7 @@ __all__ = ["READ_LIMIT", "RUN_LIMIT", "State", "Worker"]
 
 READ_LIMIT = 10.0  # s
 RUN_LIMIT = 60.0  # s
+_CACHE = 2**20  # bytes
 _START_LIMIT = 300.0  # s
 
 
@@ -128,6 +130,8 @@ def _serve(connection: Connection, kind: str, seed: int, memory: int, runs: bool
             for found in [attempt(kind, whole, folder), run(kind, whole, folder) if runs else None]:
                 if found is not None and found.result != "read":
                     raise AssertionError(f"{kind} {valid.name}, undamaged: {found}")
+        # What is kept on purpose would hide what is kept by mistake.
+        DECODED.limit = _CACHE
         _limit_memory(memory)
         connection.send("ready")
         while True:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cellseg_core.cli.echo import echo
-from cellseg_core.cli.options import config_from, run_options
+from cellseg_core.cli.options import config_from, naming_settings, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
 from cellseg_core.training_split import listed
@@ -130,7 +130,7 @@ def command(
     from cellseg_core.comparing.tables import write_tables
 
     names = [name.strip() for name in segmenters.split(",") if name.strip()]
-    with Console(quiet=quiet) as console:
+    with naming_settings(config), Console(quiet=quiet) as console:
         comparison = compare(
             inputs,
             out,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import click
 from cellseg_core.config import RunConfig, load_config, option_name, parse_setting
 from cellseg_core.errors import ComponentError, ConfigurationError
 
-__all__ = ["config_from", "memory_size", "run_options"]
+__all__ = ["config_from", "memory_size", "naming_settings", "run_options"]
 
 _BYTES = re.compile(r"(\d+(?:\.\d+)?) *([KMGT]?)(I?)B?", re.IGNORECASE)
 _LEAST_MEMORY = 2**28
@@ -67,6 +68,17 @@ def run_options(function: Function, without: Collection[str] = ()) -> Function:
     return function
 
 
+@contextlib.contextmanager
+def naming_settings(file: Path | None) -> Iterator[None]:
+    """Let errors over settings, which may stand in a file, name the file."""
+    try:
+        yield
+    except (ComponentError, ConfigurationError) as error:
+        if file is None or str(file) in str(error):
+            raise
+        raise type(error)(f"{error} Settings come from {file}, too.") from error
+
+
 def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
     """Return the settings of a file, overridden by the options that were given.
 
@@ -81,7 +93,6 @@ def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
     else:
         values = RunConfig.normal_keys(load_config(file), str(file))
         stated = RunConfig.from_mapping(values, str(file))
-        _check_components(stated, file)
         chosen = stated.segmenter
         if chosen == "subprocess" and given.get("segmenter", chosen) is None:
             raise ConfigurationError(
@@ -99,18 +110,6 @@ def config_from(given: Mapping[str, Any], file: Path | None) -> RunConfig:
         elif value is not None:
             values[name] = value
     return RunConfig.from_mapping(values)
-
-
-def _check_components(settings: RunConfig, file: Path) -> None:
-    """Check that there are the components, and their options, that a file of settings names."""
-    from cellseg_core.plugins import load_plugins
-
-    plugins = load_plugins()
-    try:
-        settings.components(plugins)
-        settings.check_options(plugins)
-    except (ComponentError, ConfigurationError) as error:
-        raise type(error)(f"{file}: {error}") from error
 
 
 def _type(field: attrs.Attribute[Any]) -> Any:

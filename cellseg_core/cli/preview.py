@@ -17,7 +17,7 @@ import click
 
 from cellseg_core.address import Location
 from cellseg_core.cli.echo import echo
-from cellseg_core.cli.options import config_from, run_options
+from cellseg_core.cli.options import config_from, naming_settings, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
 from cellseg_core.config import RunConfig, option_name
@@ -142,7 +142,7 @@ def command(
         )
     if settings.brightness == "each":
         chosen["factors"] = (1.0,)
-    with Console(quiet=quiet) as console:
+    with naming_settings(config), Console(quiet=quiet) as console:
         typical = find_typical(source, settings, plugins, console, name)
         if typical.number > 1:
             console.say(f"Shown is {typical.image.name}, one of {typical.number} images.")

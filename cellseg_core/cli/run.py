@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cellseg_core.cli.echo import echo
-from cellseg_core.cli.options import config_from, memory_size, run_options
+from cellseg_core.cli.options import config_from, memory_size, naming_settings, run_options
 from cellseg_core.cli.progress import Console
 from cellseg_core.cli.sections import SectionedCommand
 
@@ -109,7 +109,7 @@ def command(
     if repeat is not None and not places:
         places += repeat.inputs
     settings = config_from(given, config)
-    with Console(quiet=quiet) as console:
+    with naming_settings(config), Console(quiet=quiet) as console:
         summary = run_batch(
             places,
             out,

@@ -19,7 +19,7 @@ within it holds alternatives. Names find channels as everywhere in cellseg (``CD
 
 from __future__ import annotations
 
-import math
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -193,7 +193,8 @@ def parse_gates(text: str, source: str = "gates") -> Gates:
 def _threshold(marker: str, value: Any, source: str) -> float | None:
     if value == "auto":
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and abs(value) <= sys.float_info.max):
         raise ConfigurationError(
             f'{source}: the threshold of {marker!r} is a number or "auto"; got {value!r}. A name '
             "with a dot stands in quotes."

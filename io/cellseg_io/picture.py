@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ class PicturePlanes:
 
                 pixels = imagecodecs.png_decode(self.path.read_bytes())
             else:
-                with any_size(), PIL.Image.open(self.path, formats=_FORMATS) as picture:
+                # A file in memory gives no more than it has, whatever a part says of its length.
+                held = io.BytesIO(self.path.read_bytes())
+                with any_size(), PIL.Image.open(held, formats=_FORMATS) as picture:
                     pixels = np.asarray(_plain(picture))
         except Exception as error:
             raise ImageError(

@@ -493,6 +493,7 @@ def test_settings_come_from_a_file_and_options_come_first(cellseg, write_image, 
         ("tile = " + 2000 * "[", "is not valid TOML"),
         ("tile = 1" + "0" * 5000, "is not valid TOML"),
         ("segmenter = 'watersheds'", "there is no segmenter named 'watersheds'"),
+        ("[set.csv]\nstyle = 5", "does not accept style=5: 'style' must be in"),
         ("[set.csv]\nstile = 'cellseg'", "no csv has the option 'stile'; did you mean 'style'"),
     ],
 )

@@ -96,6 +96,7 @@ def test_a_list_takes_any_name(names: list[str], sign: str) -> None:
         ('[gates]\nT = "CD3+ CD3-"', "CD3 cannot be positive and negative"),
         ('[thresholds]\nCD3 = "high"\n[gates]\nT = "CD3+"', "'CD3' is a number or \"auto\""),
         ('[thresholds]\nCD3 = true\n[gates]\nT = "CD3+"', "got True"),
+        ("[thresholds]\nCD3 = 1" + 400 * "0" + '\n[gates]\nT = "CD3+"', "'CD3' is a number"),
         ('[thresholds]\nCD3 = nan\n[gates]\nT = "CD3+"', "got nan"),
         ('[thresholds]\nCD3.x = 1\n[gates]\nT = "CD3+"', "dot stands in quotes"),
     ],
