@@ -94,7 +94,7 @@ class PluginTests:
         done = subprocess.run(  # noqa: S603 - this Python, with code from here
             [sys.executable, "-c", code],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )

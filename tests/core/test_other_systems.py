@@ -42,8 +42,9 @@ def run_elsewhere(slide: Path, out: Path, *more: str) -> subprocess.CompletedPro
     narrow = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252", "PYTHONWARNDEFAULTENCODING": "1"}
     command = [sys.executable, "-m", "cellseg_core"]
     options = ("--nuclear", "DAPI", "--segmenter", "watershed", "--tile", "128", "--expand", "2")
+    writers = ("--write", "csv,fcs,labels")
     done = subprocess.run(
-        [*command, "run", slide, "-o", out, *options, *more],
+        [*command, "run", slide, "-o", out, *options, *writers, *more],
         env={**os.environ, **narrow, "LC_ALL": "C.UTF-8"},
         capture_output=True,
         check=False,

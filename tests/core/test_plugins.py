@@ -65,7 +65,7 @@ def test_built_ins_register_through_the_entry_points_of_their_distribution() -> 
     plugins = load_plugins()
     assert plugins.problems == ()
     assert {entry.origin.split()[0] for entry in plugins.components} >= {"cellseg-core"}
-    optional = {"bioio", "stardist", "cellpose", "rois", "spatialdata"}
+    optional = {"bioio", "stardist", "cellpose", "h5ad", "rois", "spatialdata"}
     missing = {entry.name for entry in plugins.components if entry.missing() is not None}
     assert missing <= optional, "a built-in is missing"
     told = [entry for entry in plugins.components if entry.name in missing]
