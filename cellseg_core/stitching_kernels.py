@@ -58,7 +58,8 @@ def resolve(
     # The pieces of a group are a chain that begins with the deepest.
     behind = np.full(group.size, -1)
     last = np.arange(group.size)
-    for index in order:
+    for place in range(order.size):
+        index = int(order[place])
         if group[index] < 0:
             continue
         root, pieces = -1, True
@@ -67,7 +68,7 @@ def resolve(
             if group[to] >= 0 and rank[to] < rank[index]:
                 pieces = pieces and joins[link]
                 if root < 0 or rank[group[to]] < rank[root]:
-                    root = group[to]
+                    root = int(group[to])
         if root < 0:
             continue
         if not pieces:
@@ -77,7 +78,7 @@ def resolve(
         for link in range(ends[index], ends[index + 1]):
             to = other[link]
             if group[to] >= 0 and rank[to] < rank[index] and group[to] != root:
-                _append(group[to], root, group, behind, last)
+                _append(int(group[to]), root, group, behind, last)
 
 
 @kernel

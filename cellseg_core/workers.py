@@ -11,9 +11,11 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -34,6 +36,7 @@ _THREADS = (
 )
 _TRIES = 3  # of a part whose worker died
 _PATIENCE = 30.0  # s until a scheduler has answered
+_START = 120.0  # s until a process has started: a slow file system takes a minute to import from
 _OF_DASK = {
     "distributed.scheduler.allowed-failures": _TRIES - 1,
     "distributed.comm.timeouts.connect": f"{_PATIENCE:g}s",
@@ -333,14 +336,44 @@ def open_workers(
             with _connected(scheduler) as client:
                 yield DaskWorkers(lambda: (client, None))
             return
-        with ThreadPoolExecutor(1) as beside, contextlib.ExitStack() as stack:
-            started = beside.submit(_start_cluster, stack, count)
+        with contextlib.ExitStack() as stack:
+            started = _beside(lambda: _start_cluster(stack, count))
             bound = memory or free_memory() * 3 // 4
             try:
-                yield DaskWorkers(started.result, count, bound, tell)
+                yield DaskWorkers(started, count, bound, tell)
             finally:
-                wait([started])
-            started.result()
+                with contextlib.suppress(WorkerError):
+                    started()
+            started()
+
+
+def _beside(start: Callable[[], tuple[Client, Any]]) -> Callable[[], tuple[Client, Any]]:
+    """Start workers while other work is done; what is returned waits for them, but not for ever."""
+    started: Future[tuple[Client, Any]] = Future()
+
+    def work() -> None:
+        try:
+            started.set_result(start())
+        except BaseException as error:  # noqa: BLE001 - it is raised where they are waited for
+            started.set_exception(error)
+
+    # A thread that hangs does not keep the process from ending.
+    Thread(target=work, daemon=True).start()
+    latest = monotonic() + _START
+
+    def wait() -> tuple[Client, Any]:
+        try:
+            return started.result(max(0.0, latest - monotonic()))
+        except TimeoutError as error:
+            if started.done():
+                raise
+            raise WorkerError(
+                f"no worker has started within {_START:g} s: the machine is too busy, or the file "
+                "system that Python is on too slow. Run the same command again, or with "
+                "--workers 1."
+            ) from error
+
+    return wait
 
 
 def _start_cluster(stack: contextlib.ExitStack, count: int) -> tuple[Client, Any]:
@@ -363,8 +396,14 @@ def _start_cluster(stack: contextlib.ExitStack, count: int) -> tuple[Client, Any
             f"no worker could be started ({error}). In a script of your own, what starts them "
             'must be under `if __name__ == "__main__":`.'
         ) from error
-    stack.enter_context(cluster)
+    stack.callback(_close, cluster)
     return stack.enter_context(Client(cluster, set_as_default=False)), cluster
+
+
+def _close(cluster: Any) -> None:
+    # It would wait for ever for a process that never starts; such a one ends with this process.
+    with contextlib.suppress(TimeoutError):
+        cluster.close(timeout=_PATIENCE)
 
 
 @contextlib.contextmanager

@@ -403,3 +403,13 @@ def test_a_poisonous_tile_is_left_out_only_when_asked(two: Workers, tmp_path: Pa
     everywhere = Image(np.full((1, 50, 50), 1000, np.uint16), channels=["DAPI"])
     with pytest.raises(SegmentationError, match="poison"):
         skipping.run(everywhere)
+
+
+def test_workers_that_never_start_are_waited_for_with_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "_START", 0.1)
+    monkeypatch.setattr(workers, "_start_cluster", lambda *_: time.sleep(5))
+    says = pytest.raises(WorkerError, match=r"no worker has started within 0\.1 s")
+    with says, open_workers(2) as crew:
+        list(crew.each(squared, [1, 2]))
