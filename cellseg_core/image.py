@@ -18,7 +18,7 @@ __all__ = ["Image", "LazyPixels", "Position"]
 
 # Line breaks and other control characters, and halves of characters, which no file can hold.
 _BREAKS_TABLES = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
-_LONGEST_NAME = 1000
+_LONGEST_NAME = 10_000
 
 
 class LazyPixels(Protocol):

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import attrs
 
-from cellseg_core.address import Address, Location, resolved
+from cellseg_core.address import Address, Location
 from cellseg_core.errors import ImageError, OutputError
 from cellseg_core.locking import acquire, how_to_free
 
@@ -262,12 +262,11 @@ class Store:
 
     def owns(self, path: Location) -> bool:
         """Tell whether a file or folder is a result that was written here."""
-        place = resolved(path)
-        if isinstance(place, Address):
+        if isinstance(path, Address):
             return False
         try:
-            parts = place.relative_to(self.out.resolve()).parts
-        except ValueError:
+            parts = Path(os.path.realpath(path)).relative_to(self.out.resolve()).parts
+        except ValueError:  # also for a name with NUL, that no file has
             return False
         if not parts:
             return False
