@@ -135,15 +135,15 @@ def _tell_whether_alike(repeat: RecordedRun, summary: Summary, *, quiet: bool) -
     differing, compared = repeat.check_results(summary.out)
     then, now = repeat.run.record["cells"], summary.cells
     if differing:
-        click.echo(
+        echo(
             f"Not the same as in {repeat.run.out}: {', '.join(differing[:5])}"
             f"{', ...' if len(differing) > 5 else ''} ({counted(then, 'cell')} then, {now:,} now).",
             err=True,
         )
     elif then != now:
-        click.echo(f"Not the same as in {repeat.path}: {then:,} cells then, {now:,} now.", err=True)
+        echo(f"Not the same as in {repeat.path}: {then:,} cells then, {now:,} now.", err=True)
     elif not quiet and compared:
-        click.echo(
+        echo(
             f"The same as in {repeat.run.out}: {compared} tables and label images, to "
             "the last byte."
         )
