@@ -341,6 +341,24 @@ def test_weights_that_are_damaged_or_of_another_network(copied: Path) -> None:
         adapted(copied, noise(1, 32, 32)).segment(noise(1, 32, 32))
 
 
+@pytest.mark.parametrize("kind", ["h5", "keras"])
+def test_a_whole_model_with_code_in_it_is_refused_and_not_run(
+    copied: Path, tmp_path: Path, kind: str
+) -> None:
+    import keras
+
+    trace = tmp_path / "trace"
+    spy = eval(f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]")  # noqa: S307 - ours
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(spy), keras.layers.Dense(1)])
+    model.save(tmp_path / f"model.{kind}")
+    assert trace.exists()  # the code does something
+    trace.unlink()
+    shutil.copy(tmp_path / f"model.{kind}", copied / "weights_best.h5")
+    with pytest.raises(WeightsError, match=r"weights_best.h5 cannot be loaded"):
+        adapted(copied, noise(1, 32, 32)).segment(noise(1, 32, 32))
+    assert not trace.exists()
+
+
 def test_memory_that_runs_out_is_told(gray: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cellseg_backends.stardist import segmenter
 
