@@ -255,7 +255,8 @@ class Pipeline:
         report = progress or _silent
         image = _as_image(image)
         grow_by = Length.of(self.expand_by).in_px(image.pixel_size, image.name)
-        untouched = [image.index(name) for name in self.compensate_except]
+        for name in self.compensate_except:
+            image.index(name)  # a wrong one shows before any work is done
         built = self.build(grow_by)
         watch = StepWatch()
 
@@ -300,58 +301,22 @@ class Pipeline:
             file = file_for("cells.labels") if named else None
             cells, regions = grow(built.expander, nuclei, regions, grow_by, image.name, file)
         watch.lap("expand")
-        with catch_warnings(record=True) as caught:
-            simplefilter("always")
-            table = measure(
-                image,
-                cells,
-                nuclei=nuclei,
-                features=self.features,
-                scores=scores,
-                regions=regions,
-                progress=lambda n, of: report("measure", n, of),
-            )
-            watch.lap("measure")
-            compensation: dict[str, Any] = {}
-            if built.compensator is not None:
-                report("compensate", 0, 1)
-                table, compensation = _compensated(
-                    built.compensator, _name_of(self.compensator), image, cells, table, untouched
-                )
-                shares = compensation["channels"].values()
-                asked = len(table) > 1 and len(untouched) < len(table.channels)
-                if asked and not any(share["removed"] or share["added"] for share in shares):
-                    warnings.append(
-                        "compensation changed nothing: it moves signal between cells that touch, "
-                        "and hardly any do. Grow nuclei into cells with --expand."
-                    )
-                report("compensate", 1, 1)
-                watch.lap("compensate")
-        warnings += [str(warning.message) for warning in caught]
+        table, compensation, told = self._quantified(
+            built, image, cells, nuclei, regions, scores, watch, report
+        )
+        warnings += told
         warnings += self._cautions(ready, table, grown=cells is not nuclei)
-        seams = seams_of(tiles)
         facts: dict[str, Any] = {
-            "segmenter": _name_of(self.segmenter),
-            **({} if built.expander is None else {"expander": _name_of(self.expander)}),
-            "nuclear": [image.channels[n] for n in ready.scaled.nuclear],
-            "membrane": [image.channels[n] for n in ready.scaled.membrane],
-            "brightness": attrs.asdict(ready.scaled.brightness),
-            "nuclear_diameter_px": round(ready.diameter, 3),
-            "nuclear_diameter_from": ready.known_from,
-            "magnification": round(ready.source.factor, 4),
-            "tiles": len(tiles),
+            **self._decided(built, ready, grow_by),
             **({"tiles_done_before": again} if again else {}),
             **({"tiles_left_out": left_out} if left_out else {}),
-            "overlap_px": 2 * ready.margin,
-            **({"seams": seams} if len(tiles) > 1 else {}),
-            "expand_px": grow_by,
             **({"compensation": compensation} if compensation else {}),
             "removed_small": removed,
             "seconds": watch.laps,
         }
         if len(tiles) > 1:
             facts["seams_checked"] = check_seams(
-                seams, nuclei, table.centroids, table.areas, ready.diameter
+                facts["seams"], nuclei, table.centroids, table.areas, ready.diameter
             )
         warnings += quality_notes(image, ready.scaled, nuclei, table, ready.diameter, facts)
         watch.lap("check")
@@ -413,6 +378,67 @@ class Pipeline:
             watch=watch,
             progress=lambda n, of: report("diameter", n, of),
         )
+
+    def _quantified(
+        self,
+        built: Components,
+        image: Image,
+        cells: Labels | LazyLabels,
+        nuclei: Labels | LazyLabels,
+        regions: Regions,
+        scores: NDArray[np.float64],
+        watch: StepWatch,
+        report: Progress,
+    ) -> tuple[CellTable, dict[str, Any], list[str]]:
+        """Return the table, what compensation did, and what there is to look at in either."""
+        untouched = [image.index(name) for name in self.compensate_except]
+        compensation: dict[str, Any] = {}
+        told = []
+        with catch_warnings(record=True) as caught:
+            simplefilter("always")
+            table = measure(
+                image,
+                cells,
+                nuclei=nuclei,
+                features=self.features,
+                scores=scores,
+                regions=regions,
+                progress=lambda n, of: report("measure", n, of),
+            )
+            watch.lap("measure")
+            if built.compensator is not None:
+                report("compensate", 0, 1)
+                table, compensation = _compensated(
+                    built.compensator, _name_of(self.compensator), image, cells, table, untouched
+                )
+                shares = compensation["channels"].values()
+                asked = len(table) > 1 and len(untouched) < len(table.channels)
+                if asked and not any(share["removed"] or share["added"] for share in shares):
+                    told.append(
+                        "compensation changed nothing: it moves signal between cells that touch, "
+                        "and hardly any do. Grow nuclei into cells with --expand."
+                    )
+                report("compensate", 1, 1)
+                watch.lap("compensate")
+        return table, compensation, [*told, *(str(warning.message) for warning in caught)]
+
+    def _decided(self, built: Components, ready: Prepared, grow_by: float) -> dict[str, Any]:
+        """Return what was decided before the first tile was segmented, for the record."""
+        channels, seams = ready.scaled.image.channels, seams_of(ready.tiles)
+        return {
+            "segmenter": _name_of(self.segmenter),
+            **({} if built.expander is None else {"expander": _name_of(self.expander)}),
+            "nuclear": [channels[n] for n in ready.scaled.nuclear],
+            "membrane": [channels[n] for n in ready.scaled.membrane],
+            "brightness": attrs.asdict(ready.scaled.brightness),
+            "nuclear_diameter_px": round(ready.diameter, 3),
+            "nuclear_diameter_from": ready.known_from,
+            "magnification": round(ready.source.factor, 4),
+            "tiles": len(ready.tiles),
+            "overlap_px": 2 * ready.margin,
+            **({"seams": seams} if len(ready.tiles) > 1 else {}),
+            "expand_px": grow_by,
+        }
 
     def _plan(self, built: Components, ready: Prepared) -> dict[str, Any]:
         """Return what decides over the objects of each tile."""

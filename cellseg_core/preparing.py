@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 _TILE = 1024
+_WIDEST = 1000.0  # px: at 0.1 um a px, an egg cell
 
 
 class StepWatch:
@@ -200,9 +201,9 @@ def check_diameter(diameter: float, image: Image) -> None:
     Raises
     ------
     ConfigurationError
-        If they are more than twice as wide as the image is long.
+        If they are more than twice as wide as the image is long, and wider than any nucleus.
     """
-    if diameter > 2 * max(image.shape):
+    if diameter > max(_WIDEST, 2 * max(image.shape)):
         height, width = image.shape
         raise ConfigurationError(
             f"{image.name}: nuclei cannot be {diameter:g} px wide in an image of {height} x "

@@ -32,7 +32,7 @@ PACKAGES = {
     "viewer/cellseg_viewer/": "cellseg_viewer/",
 }
 # Beside modules, a wheel has these, and everything in the folders `shipped`.
-DATA = {".css", ".j2", ".js", ".typed", ".yaml"}
+DATA = {".css", ".j2", ".js", ".json", ".typed", ".yaml"}
 MIB = 2**20
 
 

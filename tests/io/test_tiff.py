@@ -397,7 +397,7 @@ def test_an_ome_set_with_a_companion_is_read_through_it(tmp_path: Path) -> None:
         ('SizeC="2"', f'SizeC="{2**62}"'),
     ):
         companion.write_text(OME.format(own="set").replace(old, new))
-        with pytest.raises(ImageError, match=r"set\.companion\.ome: it describes \d+ planes"):
+        with pytest.raises(ImageError, match=r"set\.companion\.ome.* 4[\d,]+ planes"):
             read(companion)
     companion.write_text("<OME")
     with pytest.raises(ImageError, match="not an OME companion file"):
