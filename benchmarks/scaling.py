@@ -7,16 +7,19 @@ the peak memory of all processes together, and how many of the true cells were f
 twice, near the seams of tiles and elsewhere.
 
     python benchmarks/scaling.py [--segmenters watershed] [--megapixels 25,100,400] [--workers 1,2]
-                                 [--memory 3GB] [--diameter 24] [--channels 10] [--out FOLDER]
+                                 [--memory 3GB] [--diameter 24] [--channels 10] [--cold]
+                                 [--out FOLDER]
 
-400 megapixels with ten channels take 8 GB of disk. Where a file is not in memory already, reading
-it is part of the time.
+400 megapixels with ten channels take 8 GB of disk. Each file is read once before, so that it is in
+the memory of the system where it fits; with `--cold` it is not, which `posix_fadvise` sees to: the
+time then has the speed of the disk in it.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -70,6 +73,18 @@ def slide(folder: Path, tissue: Tissue) -> Path:
     pixels.flush()
     del pixels
     return partial.rename(path)
+
+
+def read(path: Path, *, forget: bool) -> None:
+    """Read a file, so that it is in the memory of the system, or is not any more."""
+    with path.open("rb", buffering=0) as file:
+        if forget:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            return
+        part = bytearray(2**24)
+        while file.readinto(part):
+            pass
 
 
 def run(
@@ -166,6 +181,7 @@ def main() -> None:
     parser.add_argument("--memory", default="3GB", help="as for `cellseg run`")
     parser.add_argument("--diameter", type=float, default=24.0, help="of nuclei, in px")
     parser.add_argument("--channels", type=int, default=10)
+    parser.add_argument("--cold", action="store_true", help="files are read from the disk")
     options = parser.parse_args()
     results: dict[str, Any] = {}
     # Compiled loops are made when they are first used, and kept.
@@ -183,6 +199,7 @@ def main() -> None:
         for method in common.methods(options):
             for workers in map(int, numbers(options.workers)):
                 out = options.out / "scaling"
+                read(path, forget=options.cold)
                 done = run(method, path, tissue, workers, options.memory, out)
                 results.setdefault(method.name, {}).setdefault(f"{megapixels:g}", {})[
                     f"{workers}"
