@@ -35,6 +35,7 @@ _THREADS = (
     *("TF_NUM_INTRAOP_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
 )
 _TRIES = 3  # of a part whose worker died
+_IDLE = 2**28  # bytes that a worker takes before its first part
 _PATIENCE = 30.0  # s until a scheduler has answered
 _START = 120.0  # s until a process has started: a slow file system takes a minute to import from
 _OF_DASK = {
@@ -89,10 +90,12 @@ class DaskWorkers:
     ----------
     started
         Returns a ``distributed.Client`` of the scheduler, as soon as that is there, and the
-        ``LocalCluster``, where this process started one. A worker of that does the first part; as
-        many as asked for, or as fit into the memory beside it, are then started.
+        ``LocalCluster``, where this process started one. One of its workers does the first part;
+        as many as were asked for, or as fit into the memory, then do the others.
     asked
-        How many to start.
+        How many shall be at work.
+    running
+        How many there are when they have started.
     memory
         Bytes that all of them and this process may take together. What they take is looked at
         again after 1, 2, 4, 8... parts; some end where it is too much.
@@ -104,12 +107,13 @@ class DaskWorkers:
         self,
         started: Callable[[], tuple[Client, Any]],
         asked: int = 1,
+        running: int = 1,
         memory: int = 0,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._started = started
         self._asked, self._memory, self._tell = asked, memory, tell
-        self._running, self._most = 1, 0
+        self._running, self._most = running, 0
 
     @property
     def alive(self) -> bool:
@@ -145,7 +149,7 @@ class DaskWorkers:
         raised: Exception | None = None
         while left and raised is None:
             first = dict([next(iter(left.items()))])
-            alone = self._cluster is not None and self._running < self._asked
+            alone = self._cluster is not None and not self._most
             answers = self._submitted(packed, first if alone else left)
             try:
                 for number, answer in answers:
@@ -330,17 +334,21 @@ def open_workers(
     import distributed  # noqa: F401
     from dask import config
 
-    started_with = {"distributed.nanny.pre-spawn-environ": _ALLOCATOR}
+    started_with = {
+        "distributed.nanny.pre-spawn-environ": _ALLOCATOR,
+        "distributed.worker.profile.enabled": False,
+    }
     with config.set({**_OF_DASK, **started_with}), hushed("distributed", "distributed.client"):
         if scheduler is not None:
             with _connected(scheduler) as client:
                 yield DaskWorkers(lambda: (client, None))
             return
         with contextlib.ExitStack() as stack:
-            started = _beside(lambda: _start_cluster(stack, count))
             bound = memory or free_memory() * 3 // 4
+            first = min(count, max(1, bound // _IDLE))
+            started = _beside(lambda: _start_cluster(stack, count, first))
             try:
-                yield DaskWorkers(started, count, bound, tell)
+                yield DaskWorkers(started, count, first, bound, tell)
             finally:
                 with contextlib.suppress(WorkerError):
                     started()
@@ -376,14 +384,14 @@ def _beside(start: Callable[[], tuple[Client, Any]]) -> Callable[[], tuple[Clien
     return wait
 
 
-def _start_cluster(stack: contextlib.ExitStack, count: int) -> tuple[Client, Any]:
-    """Start the first worker of some on this machine; they end with the stack."""
+def _start_cluster(stack: contextlib.ExitStack, count: int, first: int) -> tuple[Client, Any]:
+    """Start the first of ``count`` workers on this machine; they end with the stack."""
     from distributed import Client, LocalCluster
 
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // count))
     try:
         cluster = LocalCluster(
-            n_workers=1,
+            n_workers=first,
             threads_per_worker=1,
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
