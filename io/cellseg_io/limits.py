@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from cellseg_core.address import Location
 from cellseg_core.errors import ConfigurationError, ImageError
 
-__all__ = ["check_decoded", "check_size"]
+__all__ = ["check_believable", "check_decoded", "check_size"]
 
 _PIXELS = "CELLSEG_MAX_PIXELS"
 _DECODED = "CELLSEG_MAX_DECODE_GB"
@@ -73,6 +74,33 @@ def check_decoded(where: Location | str, shape: Sequence[int], itemsize: int) ->
             f"each once decoded, and up to {_limit(_DECODED, _MOST_DECODED):g} GB are. If the "
             f"memory suffices, set the environment variable {_DECODED}={math.ceil(size)}; or save "
             "the image in tiles, as a pyramidal OME-TIFF has."
+        )
+
+
+def check_believable(path: Path, shape: Sequence[int], bits: float, most: float) -> None:
+    """Check that a compressed file can hold the pixels that it promises.
+
+    Parameters
+    ----------
+    path
+        The file.
+    shape
+        What it promises, rows and columns first.
+    bits
+        Of a pixel.
+    most
+        To how many bytes its compression makes one at the most.
+
+    Raises
+    ------
+    ImageError
+        If that is more than there can be.
+    """
+    stored = path.stat().st_size
+    if math.prod(shape) * bits / 8 > stored * most:
+        raise ImageError(
+            f"{path} says that it is {shape[0]:,} x {shape[1]:,} px, and its {stored:,} bytes "
+            "cannot hold so many. The file is damaged: copy it again from where it came."
         )
 
 

@@ -15,7 +15,7 @@ from cellseg_core.errors import ImageError
 from cellseg_core.image import Image
 from cellseg_io.files import check_file, signature, stem
 from cellseg_io.lazy import DECODED, LazyPlanes
-from cellseg_io.limits import check_decoded
+from cellseg_io.limits import check_believable, check_decoded
 from cellseg_io.picture_size import any_size
 
 __all__ = ["PictureReader"]
@@ -23,6 +23,10 @@ __all__ = ["PictureReader"]
 _GRAY = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
 _FORMATS = ("PNG", "JPEG")
 _VALUES = dict.fromkeys(_GRAY, 1) | {"LA": 2, "La": 2, "RGBA": 4, "RGBa": 4, "CMYK": 4}
+_CHANNELS = {2: 3, 4: 2, 6: 4}  # of a PNG, by its kind
+# To how many bytes one can grow. Deflate copies 258 bytes by 2 bits; JPEG has a bit or more for
+# 64 pixels, or an eighth of one where it is coded by arithmetic.
+_SMALLEST = {True: 1032, False: 4096}
 _ALPHA = {"LA", "La", "RGBA", "RGBa", "PA"}
 
 
@@ -148,6 +152,8 @@ def _header(path: Path) -> tuple[int, int, str, bool, int]:
     # Bytes 24 and 25 of a PNG are its bit depth and kind: 2 colour, 4 gray + alpha, 6 RGBA.
     with path.open("rb") as file:
         head = file.read(26)
+    bits = head[24] * _CHANNELS.get(head[25], 1) if kind == "PNG" and len(head) == 26 else 8
+    check_believable(path, (height, width), bits, _SMALLEST[kind == "PNG"])
     deep = kind == "PNG" and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6)
     return width, height, mode, deep, 1 if kind == "MPO" else frames
 

@@ -122,7 +122,9 @@ def open_array(path: Location, name: str) -> zarr.Array[Any]:
     """Return an array of an OME-Zarr, without reading it."""
     import zarr
 
-    return zarr.open_array(_store(path), path=name, mode="r")
+    from cellseg_io.ome_zarr.whole_chunks import whole_chunks
+
+    return whole_chunks(zarr.open_array(_store(path), path=name, mode="r"))
 
 
 def documents(address: Address, stored: StoredImage) -> list[str]:
