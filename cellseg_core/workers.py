@@ -388,6 +388,8 @@ def _start_cluster(stack: contextlib.ExitStack, count: int, first: int) -> tuple
     """Start the first of ``count`` workers on this machine; they end with the stack."""
     from distributed import Client, LocalCluster
 
+    from cellseg_core.nanny import PatientNanny
+
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // count))
     try:
         cluster = LocalCluster(
@@ -398,6 +400,7 @@ def _start_cluster(stack: contextlib.ExitStack, count: int, first: int) -> tuple
             env=dict.fromkeys(_THREADS, threads),
             silence_logs=SILENT,
             preload=[__name__],
+            worker_class=PatientNanny,
         )
     except RuntimeError as error:
         raise WorkerError(

@@ -139,7 +139,7 @@ def _arrow(values: NDArray[np.generic]) -> pa.Array:
     size, kind = len(values), pa.from_numpy_dtype(values.dtype)
     if values.dtype == bool:
         flags = pa.Array.from_buffers(kind, size, [None, bits(values)])
-        return pc.utf8_capitalize(flags.cast(pa.string()))
+        return pc.call_function("utf8_capitalize", [flags.cast(pa.string())])
     known = bits(~np.isnan(values)) if values.dtype.kind == "f" else None
     return pa.Array.from_buffers(kind, size, [known, pa.py_buffer(np.ascontiguousarray(values))])
 

@@ -10,11 +10,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import attrs
 import cloudpickle
 import numpy as np
+import psutil
 import pytest
 from distributed import LocalCluster
 
@@ -403,6 +405,24 @@ def test_a_poisonous_tile_is_left_out_only_when_asked(two: Workers, tmp_path: Pa
     everywhere = Image(np.full((1, 50, 50), 1000, np.uint16), channels=["DAPI"])
     with pytest.raises(SegmentationError, match="poison"):
         skipping.run(everywhere)
+
+
+def test_a_worker_that_dies_while_it_starts_is_replaced() -> None:
+    def workers_of_this() -> list[psutil.Process]:
+        children = psutil.Process().children()
+        return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+
+    def kill() -> None:
+        while not (new := [one for one in workers_of_this() if one.pid not in before]):
+            time.sleep(0.002)
+        new[0].kill()
+
+    before = {one.pid for one in workers_of_this()}
+    killer = Thread(target=kill, daemon=True)
+    with open_workers(2) as crew:
+        killer.start()
+        assert dict(crew.each(squared, [1, 2, 3])) == {0: 1, 1: 4, 2: 9}
+    killer.join()
 
 
 def test_workers_that_never_start_are_waited_for_with_an_end(

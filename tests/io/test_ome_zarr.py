@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
@@ -302,6 +303,29 @@ def test_folders_of_images_hold_zarr_too(tmp_path: Path) -> None:
     assert [outcome.state for outcome in done.outcomes] == ["done", "done"]
     again = run_batch([tmp_path / "images"], tmp_path / "out", config)
     assert [outcome.state for outcome in again.outcomes] == ["resumed", "resumed"]
+
+
+@pytest.mark.parametrize("missing", [1, 16])
+@pytest.mark.parametrize("stored", ["0.4", "0.5", "0.5 in shards"])
+def test_a_chunk_of_blosc_that_is_cut_off_is_not_decoded(
+    tmp_path: Path, stored: str, missing: int
+) -> None:
+    blosc = numcodecs.Blosc() if stored == "0.4" else zarr.codecs.BloscCodec()
+    shards = {"shards": (1, 16, 32)} if "shards" in stored else {}
+    store = write(
+        tmp_path / "a.zarr", version=stored[:3], chunks=(1, 16, 16), compressors=blosc, **shards
+    )
+    assert np.array_equal(read_image(store).pixels[:, :, :], PIXELS)
+    chunk = next(p for p in sorted((store / "0").rglob("*")) if p.is_file() and "z" not in p.name)
+    content = chunk.read_bytes()
+    if shards:
+        # The index at the end tells where chunks are: the first one says that it is longer.
+        size = int.from_bytes(content[12:16], "little")
+        chunk.write_bytes(content[:12] + (size + missing).to_bytes(4, "little") + content[16:])
+    else:
+        chunk.write_bytes(content[:-missing])
+    with pytest.raises(ImageError, match=r"a\.zarr.*is cut off: it has"):
+        read_image(store).read(0)
 
 
 def test_a_changed_chunk_is_noticed(tmp_path: Path) -> None:

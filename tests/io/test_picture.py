@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,18 @@ def test_a_picture_cut_off_anywhere_is_an_error(tmp_path: Path, ending: str, sam
         path.write_bytes(data[:end])
         with pytest.raises(ImageError, match=rf"cut\.{ending}"):
             read(path).read(0)
+
+
+def test_a_picture_that_promises_more_than_its_bytes_hold_takes_no_memory(tmp_path: Path) -> None:
+    PIL.Image.fromarray(np.zeros((2000, 2000), np.uint8)).save(tmp_path / "a.png", optimize=True)
+    assert (tmp_path / "a.png").stat().st_size < 2000 * 2000 / 900  # as small as it can be
+    assert not read(tmp_path / "a.png").read(0).any()
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[16:24] = (20_000).to_bytes(4) + (20_000).to_bytes(4)
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
+    (tmp_path / "b.png").write_bytes(content)
+    with pytest.raises(ImageError, match=r"b\.png says that it is 20,000 x 20,000 px, and its [34],"):
+        read(tmp_path / "b.png")
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def whole_chunks(array: zarr.Array[Any]) -> zarr.Array[Any]:
     if not any("Blosc" in type(codec).__name__ for codec in array.compressors):
         return array
     place = StorePath(_WholeChunks(array.store, sharded=bool(array.shards)), array.path)
-    return zarr.Array(zarr.AsyncArray(array.metadata, place))
+    again: Any = zarr.AsyncArray(array.metadata, place)
+    return zarr.Array(again)
 
 
 class _WholeChunks(WrapperStore[Store]):
