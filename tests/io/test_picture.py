@@ -194,7 +194,7 @@ def test_a_picture_that_promises_more_than_its_bytes_hold_takes_no_memory(tmp_pa
     content[16:24] = (20_000).to_bytes(4) + (20_000).to_bytes(4)
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
     (tmp_path / "b.png").write_bytes(content)
-    with pytest.raises(ImageError, match="20,000 x 20,000 px, and its [34],"):
+    with pytest.raises(ImageError, match=r"20,000 x 20,000 px, and its [34],"):
         read(tmp_path / "b.png")
 
 
