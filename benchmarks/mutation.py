@@ -93,7 +93,7 @@ AREAS = {
     "stitching": _area(
         "cellseg_core/stitching* cellseg_core/objects cellseg_core/tiling "
         "cellseg_core/reading_order",
-        "core/test_stitching.py",
+        "core/test_tiling.py core/test_objects.py core/test_stitching.py",
     ),
     "expansion": _area(
         "cellseg_core/growing postprocess/*/expansion*",

@@ -53,10 +53,9 @@ def tidy(labels: NDArray[np.integer[Any]]) -> Labels:
     if not clean.any():
         return clean
     pieces, count = _components(clean, connectivity=2)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    sizes = np.bincount(pieces.ravel())
     owner = np.zeros(count + 1, np.int32)
     owner[pieces.ravel()] = clean.ravel()
-    owner[0] = 0
     # Pieces are numbered in reading order, so the last key settles ties.
     order = np.lexsort((np.arange(1, count + 1), -sizes[1:], owner[1:])) + 1
     largest = np.ones(count, bool)
@@ -76,8 +75,6 @@ def _components(values: NDArray[np.generic], connectivity: int) -> tuple[NDArray
 
 def _fill_holes(labels: Labels) -> Labels:
     gaps, count = _components(labels == 0, connectivity=1)
-    if count == 0:
-        return labels
     lowest = np.full(count + 1, np.iinfo(np.int32).max, np.int32)
     highest = np.zeros(count + 1, np.int32)
     above, below = np.s_[:-1, :], np.s_[1:, :]
@@ -90,7 +87,6 @@ def _fill_holes(labels: Labels) -> Labels:
     hole = lowest == highest
     for edge in (gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]):
         hole[edge] = False
-    hole[0] = False
     filling: Labels = np.where(hole, highest, 0)[gaps]
     return labels + filling
 

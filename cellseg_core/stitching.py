@@ -91,7 +91,7 @@ def tile_objects(tile: Tile, found: Segmentation, shape: tuple[int, int]) -> Til
         if inner:
             depths = np.minimum(depths, distance)
     centres = np.stack([boxes[:, :2].mean(axis=1), boxes[:, 2:].mean(axis=1)], axis=1)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    areas = np.bincount(labels.ravel())[1:]
     return TileObjects(tile, labels, centres, depths, areas, scores)
 
 

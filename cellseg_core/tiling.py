@@ -12,7 +12,7 @@ from cellseg_core.errors import ConfigurationError
 __all__ = ["Box", "Tile", "tile_image"]
 
 
-@attrs.frozen(order=True)
+@attrs.frozen
 class Box:
     """A window of an image in px: rows ``y0`` to ``y1`` (exclusive), columns ``x0`` to ``x1``."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cellseg_core import regions
 from cellseg_core.errors import SegmentationError
 from cellseg_core.normalize import row_bands
-from cellseg_core.objects import compact, tidy
+from cellseg_core.objects import tidy
 from cellseg_core.protocols import Labels, Segmentation
 from cellseg_core.reading_order import reading_order
 from cellseg_core.regions import find_regions
-from cellseg_core.stitching import stitch, tile_objects
+from cellseg_core.stitching import nothing_in, stitch, tile_objects
+from cellseg_core.stitching_kernels import resolve
 from cellseg_core.tiling import Box, Tile, tile_image
 
 
@@ -94,6 +96,7 @@ def test_the_reading_order_of_a_lazy_image_is_that_of_the_whole(monkeypatch) -> 
     kept = [one for one in dict.fromkeys(labels[labels > 0].tolist()) if sizes[one] >= 30]
     assert expected.former.tolist() == kept
     assert len(kept) < np.count_nonzero(sizes[1:])
+    assert expected.new.size == labels.max() + 1
     again = find_regions(expected.apply(labels))
     for column in ("ids", "areas", "centroids", "boxes", "first"):
         assert np.array_equal(getattr(expected.regions, column), getattr(again, column))
@@ -123,6 +126,77 @@ def combine(left: Labels, right: Labels) -> Labels:
 
 def blank() -> Labels:
     return np.zeros((20, 60), np.int32)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_deeper_version_stays_even_if_its_centre_is_the_other_tile_s(mirrored: bool) -> None:
+    deep, shallow = blank(), blank()
+    deep[5:15, 28:36] = 1  # its centre, column 32, is the right tile's
+    shallow[5:15, 22:39] = 1
+    if mirrored:
+        assert np.array_equal(combine(shallow[:, ::-1], deep[:, ::-1]), deep[:, ::-1])
+    else:
+        assert np.array_equal(combine(deep, shallow), deep)
+
+
+@pytest.mark.parametrize(("lower", "objects"), [(3, 1), (4, 2)])
+def test_cut_objects_are_joined_that_agree_on_half_of_what_both_tiles_see(lower, objects) -> None:
+    left, right = blank(), blank()
+    left[:9, :40] = 1
+    right[lower : lower + 9, 20:] = 1  # 6 rows of 12 are in both, or 5 of 13
+    found = combine(left, right)
+    assert found.max() == objects
+    assert np.array_equal(found > 0, (left > 0) | (right > 0))
+
+
+def test_a_piece_that_its_judge_does_not_see_is_not_joined() -> None:
+    tiles = tile_image((60, 60), 30, 10)
+    whole = np.zeros((4, 60, 60), np.int32)
+    whole[1, 5:40, 20:42] = 1  # cut by the lower border of its tile
+    whole[3, 20:45, 20:38] = 1  # its centre is the third tile's, which is empty
+    parts = [
+        tile_objects(tile, Segmentation(seen[tile.window.slices]), (60, 60))
+        for tile, seen in zip(tiles, whole, strict=True)
+    ]
+    assert np.array_equal(stitch((60, 60), parts)[:, :] > 0, whole[1] > 0)
+
+
+@given(
+    links=st.dictionaries(
+        st.tuples(st.integers(0, 8), st.integers(0, 8)), st.booleans(), max_size=20
+    ),
+    order=st.permutations(range(9)),
+    dropped=st.sets(st.integers(0, 8), max_size=2),
+)
+@example(links={(0, 2): True, (1, 2): True}, order=[1, 0, *range(2, 9)], dropped=set())
+@settings(max_examples=200, deadline=None)
+def test_an_object_is_dropped_for_a_deeper_one_or_joins_all_its_deeper_pieces(
+    links, order, dropped
+) -> None:
+    links = {tuple(sorted(pair)): is_piece for pair, is_piece in links.items() if len({*pair}) == 2}
+    rank = np.argsort(order)
+    linked = [
+        sorted((j, piece) for pair, piece in links.items() if i in pair for j in pair if j != i)
+        for i in range(9)
+    ]
+    pieces_of = {i: {i} for i in range(9) if i not in dropped}
+    for i in (i for i in order if i not in dropped):
+        deeper = [(j, piece) for j, piece in linked[i] if rank[j] < rank[i] and j in pieces_of]
+        if not all(piece for _, piece in deeper):
+            del pieces_of[i]
+        elif deeper:
+            together = pieces_of[i].union(*(pieces_of[j] for j, _ in deeper))
+            pieces_of.update(dict.fromkeys(together, together))
+    expected = [
+        min(pieces_of[i], key=lambda j: rank[j]) if i in pieces_of else -1 for i in range(9)
+    ]
+
+    group = np.array([-1 if i in dropped else i for i in range(9)])
+    ends = np.cumsum([0, *map(len, linked)])
+    other = np.array([j for links_of in linked for j, _ in links_of], np.int64)
+    joins = np.array([piece for links_of in linked for _, piece in links_of], bool)
+    resolve(np.array(order), rank, ends, other, joins, group)
+    assert group.tolist() == expected
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -224,6 +298,44 @@ def test_scores_follow_their_objects() -> None:
     assert order.apply(image[:, :])[0].tolist() == [0, 1, 1, 0, 2, 2]
 
 
+def test_a_tile_without_objects_is_the_same_whether_it_was_segmented_or_not() -> None:
+    tile, _ = two_tiles()
+    found = Segmentation(np.zeros((20, 40), np.int32), np.empty(0))
+    for one, other in zip(
+        attrs.astuple(nothing_in(tile), recurse=False),
+        attrs.astuple(tile_objects(tile, found, (20, 60)), recurse=False),
+        strict=True,
+    ):
+        if isinstance(one, np.ndarray):
+            assert one.dtype == other.dtype
+            assert np.array_equal(one, other)
+        else:
+            assert one == other == tile
+
+
+def test_what_holds_arrays_is_equal_to_itself_only() -> None:
+    def made() -> tuple[object, ...]:
+        objects = nothing_in(two_tiles()[0])
+        order = reading_order(find_regions(blank()))
+        return objects, stitch((20, 60), [objects]), order, order.of(blank())
+
+    assert len({*made(), *made()}) == 8
+
+
+def test_a_window_has_two_axes_and_steps_of_one_pixel() -> None:
+    image = stitch((20, 60), [nothing_in(tile) for tile in two_tiles()])
+    with pytest.raises(ValueError, match="argument"):
+        image[:, :, :]
+    with pytest.raises(IndexError, match="steps of 1 px"):
+        image[:, ::2]
+
+
+def test_scores_may_be_from_0_to_1() -> None:
+    tile = Tile(0, 0, Box(0, 1, 0, 3), Box(0, 1, 0, 3))
+    found = Segmentation(np.array([[1, 0, 2]]), np.array([0.0, 1.0]))
+    assert tile_objects(tile, found, (1, 3)).scores.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("labels", "scores", "message"),
     [
@@ -239,56 +351,3 @@ def test_a_segmenter_that_breaks_a_rule_is_told_which(labels, scores, message) -
     tile = Tile(0, 0, Box(0, 4, 0, 6), Box(0, 4, 0, 6))
     with pytest.raises(SegmentationError, match=message):
         tile_objects(tile, Segmentation(labels, scores), (4, 6))
-
-
-def test_tidying_keeps_the_largest_piece_and_fills_holes() -> None:
-    labels = np.zeros((12, 14), np.uint16)
-    labels[1:8, 1:8] = 3
-    labels[3:5, 3:5] = 0  # a hole
-    labels[6, 6] = 0  # a hole in a corner
-    labels[10, 1:3] = 3  # a crumb of 3
-    labels[1:6, 9:13] = 8
-    labels[3, 10] = 5  # another object inside 8
-    labels[0, 9], labels[0, 12] = 8, 8
-    found = tidy(labels)
-    assert (found[1:8, 1:8] == 3).all()
-    assert not found[10].any()
-    assert found[3, 10] == 5
-    assert not found[0, 10:12].any(), "a bay at the edge is not a hole"
-    assert found.dtype == np.int32
-
-
-@pytest.mark.parametrize("turns", range(4))
-def test_a_bay_at_any_edge_of_the_array_is_not_a_hole(turns: int) -> None:
-    labels = np.zeros((7, 9), int)
-    labels[2:, 1:8] = 4
-    labels[4:, 3:6] = 0
-    labels = np.rot90(labels, turns)
-    assert np.array_equal(tidy(labels), labels)
-
-
-@pytest.mark.parametrize("background", [0, 7])
-def test_ids_of_any_size_are_numbered_in_their_order(background: int) -> None:
-    labels = np.array([[background, 2_000_000_000], [30, 30]])
-    numbered, ids = compact(labels)
-    there = [30, 2_000_000_000] if background == 0 else [7, 30, 2_000_000_000]
-    assert ids.tolist() == there
-    assert numbered.max() == len(there)
-    assert np.array_equal(np.array([0, *there])[numbered], labels)
-
-
-def test_a_hole_between_two_objects_is_not_filled() -> None:
-    labels = np.ones((5, 6), int)
-    labels[:, 3:] = 2
-    labels[2, 2:4] = 0
-    assert not tidy(labels)[2, 2:4].any()
-
-
-def test_tiles_partition_the_image() -> None:
-    for shape in ((1, 1), (5, 300), (128, 128), (257, 131)):
-        covered = np.zeros(shape, int)
-        for tile in tile_image(shape, 64, 10):
-            covered[tile.core.slices] += 1
-            assert tile.core.intersection(tile.window) == tile.core
-            assert max(tile.core.shape) <= 64
-        assert (covered == 1).all()
