@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from cellseg_core.component import Component
     from cellseg_core.hookspecs import hookimpl
     from cellseg_core.image import Image
-    from cellseg_core.pipeline import Pipeline, Result
+    from cellseg_core.pipeline import Pipeline
     from cellseg_core.protocols import Segmentation
     from cellseg_core.reading import read_image, read_images
+    from cellseg_core.result import Result
     from cellseg_core.table import CellTable
 
     __version__: str
@@ -37,7 +38,7 @@ _HOME = {
     "Component": "component",
     "Image": "image",
     "Pipeline": "pipeline",
-    "Result": "pipeline",
+    "Result": "result",
     "Segmentation": "protocols",
     "hookimpl": "hookspecs",
     "read_image": "reading",

@@ -19,7 +19,8 @@ import attrs
 
 from cellseg_core.address import Location
 from cellseg_core.channels import nuclear_channels
-from cellseg_core.config import SCHEMA, RunConfig
+from cellseg_core.config import RunConfig
+from cellseg_core.config_files import SCHEMA
 from cellseg_core.errors import (
     CellsegError,
     ChannelError,
@@ -31,13 +32,14 @@ from cellseg_core.errors import (
 from cellseg_core.finished_run import FinishedRun
 from cellseg_core.inputs import Job, files_of, input_locations, open_inputs
 from cellseg_core.normalize import Brightness, UpperPercentile, channel_tails
-from cellseg_core.pipeline import Pipeline, Result
+from cellseg_core.pipeline import Pipeline
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.protocols import Combiner, Segmenter, Writer
 from cellseg_core.provenance import deciding_packages, environment, facts_of
 from cellseg_core.recorded_run import RecordedRun
 from cellseg_core.reference import reference_brightness
 from cellseg_core.reporting import Outcome, Reporter, RunLog, Silent, Summary
+from cellseg_core.result import Result
 from cellseg_core.store import Store, atomic_write, fingerprint, key_of, output_error
 from cellseg_core.workers import Workers, open_workers
 

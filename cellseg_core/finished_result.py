@@ -15,9 +15,9 @@ from cellseg_core.inputs import read_source
 from cellseg_core.label_files import Kind
 from cellseg_core.label_image import LazyLabels
 from cellseg_core.naming import unique_names
-from cellseg_core.pipeline import Result
 from cellseg_core.plugins import Plugins
 from cellseg_core.reading import find_sources
+from cellseg_core.result import Result
 from cellseg_core.scaled import view
 
 __all__ = ["config_of", "input_of", "result_of"]

@@ -18,12 +18,7 @@ from numpy.typing import NDArray
 
 from cellseg_core.building import Components, build_components
 from cellseg_core.compensating import moved, run_compensator
-from cellseg_core.errors import (
-    ConfigurationError,
-    ImageError,
-    OutputError,
-    SegmentationError,
-)
+from cellseg_core.errors import ConfigurationError, ImageError, SegmentationError
 from cellseg_core.features import Features
 from cellseg_core.growing import grow
 from cellseg_core.image import Image
@@ -34,27 +29,20 @@ from cellseg_core.measure import measure
 from cellseg_core.normalize import Brightness
 from cellseg_core.plugins import Plugins, load_plugins
 from cellseg_core.preparing import Prepared, StepWatch, diameter_cautions, prepare
-from cellseg_core.protocols import (
-    Compensator,
-    Expander,
-    ImageCompensator,
-    Labels,
-    Segmenter,
-)
+from cellseg_core.protocols import Compensator, Expander, ImageCompensator, Labels, Segmenter
 from cellseg_core.provenance import facts_of
 from cellseg_core.quality_notes import quality_notes
 from cellseg_core.reading_order import reading_order
 from cellseg_core.regions import Regions
-from cellseg_core.scaled import ScaledImage
+from cellseg_core.result import Result
 from cellseg_core.seams import check_seams, seams_of
 from cellseg_core.segmenting import segment_tiles
 from cellseg_core.stitching import TileObjects, stitch
-from cellseg_core.store import output_error
 from cellseg_core.table import CellTable
 from cellseg_core.tile_store import TileStore
 from cellseg_core.workers import Workers
 
-__all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress", "Result"]
+__all__ = ["DEFAULT_SEGMENTER", "Pipeline", "Progress"]
 
 DEFAULT_SEGMENTER = "maskrcnn"
 
@@ -62,72 +50,6 @@ _IN_MEMORY = 2**26  # px: label images of up to 8192 x 8192
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a step, how many parts of it are done, and how many there are."""
-
-
-@attrs.frozen(eq=False, repr=False, kw_only=True)
-class Result:
-    """What the pipeline made of one image.
-
-    Attributes
-    ----------
-    image
-        The image.
-    nuclei
-        (Y, X) int32 label image as segmented: 0 is background, ids 1..N in reading order. Of very
-        large images that were done with a work folder, it is lazy, and gone with the folder.
-    cells
-        The same after expansion, with the same ids.
-    table
-        One row for each cell.
-    scaled
-        The image as the segmenter saw it: ``scaled.read()`` is (C, Y, X) in [0, 1].
-    nuclear_diameter
-        Diameter of nuclei in px that was worked with.
-    facts
-        What was decided on the way, and seconds for each step, for the record.
-    warnings
-        What the user should look at, in full sentences.
-    """
-
-    image: Image
-    nuclei: Labels | LazyLabels
-    cells: Labels | LazyLabels
-    table: CellTable
-    scaled: ScaledImage
-    nuclear_diameter: float
-    facts: Mapping[str, Any]
-    warnings: tuple[str, ...]
-
-    def write(
-        self,
-        folder: str | Path,
-        writers: Sequence[str] = ("csv", "fcs", "labels", "overlay"),
-        *,
-        plugins: Plugins | None = None,
-    ) -> list[Path]:
-        """Write files into a folder, which is made if need be, and return their paths.
-
-        ``writers`` are names of components, with their usual options.
-
-        Raises
-        ------
-        ComponentError
-            If a writer is not known.
-        OutputError
-            If the folder cannot be made or written to.
-        """
-        plugins, folder = plugins or load_plugins(), Path(folder)
-        built = [plugins.build("writer", name) for name in writers]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            return [Path(path) for writer in built for path in writer.write(self, folder)]
-        except OutputError:
-            raise
-        except OSError as error:
-            raise output_error(folder, error) from error
-
-    def __repr__(self) -> str:
-        return f"<Result: {len(self.table)} cells in {self.image!r}>"
 
 
 def _not_negative(_: object, attribute: attrs.Attribute[Any], value: float | None) -> None:

@@ -20,7 +20,7 @@ from cellseg_core.tiling import Box
 
 if TYPE_CHECKING:
     from cellseg_core.finished_run import FinishedRun
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
     from cellseg_core.training_set import TrainingSet
 
 __all__ = [

@@ -11,7 +11,8 @@ import attrs
 
 from cellseg_core.address import Location, as_location
 from cellseg_core.component import Kind
-from cellseg_core.config import RunConfig, load_record
+from cellseg_core.config import RunConfig
+from cellseg_core.config_files import load_record
 from cellseg_core.errors import ConfigurationError, ImageError
 from cellseg_core.finished_run import FinishedRun
 from cellseg_core.inputs import Job, files_of

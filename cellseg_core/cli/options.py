@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from cellseg_core.config import RunConfig, load_config, option_name, parse_setting
+from cellseg_core.config import RunConfig, option_name, parse_setting
+from cellseg_core.config_files import load_config
 from cellseg_core.errors import ComponentError, ConfigurationError
 
 __all__ = ["config_from", "memory_size", "naming_settings", "run_options"]

@@ -26,7 +26,7 @@ def _needed(
     context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the inputs; only the record of a run has its own."""
-    from cellseg_core.config import is_record
+    from cellseg_core.config_files import is_record
 
     config = context.params.get("config")
     if not value and not (config is not None and is_record(config)):
@@ -101,7 +101,7 @@ def command(
     Exit status: 0 if every input was done, 1 if some failed, 2 for wrong use.
     """  # noqa: D301 - click takes \b for a paragraph to leave alone
     from cellseg_core.batch import run_batch
-    from cellseg_core.config import is_record
+    from cellseg_core.config_files import is_record
     from cellseg_core.recorded_run import RecordedRun
 
     repeat = RecordedRun.read(config) if config is not None and is_record(config) else None

@@ -11,8 +11,8 @@ import numpy as np
 from cellseg_core.image import Image
 from cellseg_core.measure import measure
 from cellseg_core.normalize import Brightness
-from cellseg_core.pipeline import Result
 from cellseg_core.protocols import Writer
+from cellseg_core.result import Result
 from cellseg_core.scaled import ScaledImage
 from cellseg_core.testing.samples import sample_labels
 

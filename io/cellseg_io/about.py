@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cellseg_core.columns import NO_UNIT, describe
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
     from cellseg_core.table import CellTable
 
 __all__ = ["about", "units"]

@@ -13,7 +13,7 @@ from cellseg_core.polygons import Polygons, polygons_by_window
 from cellseg_core.regions import find_regions
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["grown", "outlines_of_cells"]
 

@@ -18,7 +18,7 @@ from cellseg_io.about import about, units
 from cellseg_io.fcs_file import Parameter, write_fcs
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
     from cellseg_core.table import CellTable
 
 __all__ = ["FcsWriter"]

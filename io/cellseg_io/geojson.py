@@ -16,7 +16,7 @@ from cellseg_io.about import units
 from cellseg_io.cell_outlines import grown, outlines_of_cells
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
     from cellseg_core.table import CellTable
 
 __all__ = ["GeoJsonWriter"]

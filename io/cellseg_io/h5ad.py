@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from cellseg_core.finished_run import FinishedRun
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
     from cellseg_core.table import CellTable
 
 __all__ = ["H5adWriter", "of_cells", "to_anndata", "units_of"]

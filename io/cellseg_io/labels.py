@@ -14,8 +14,8 @@ from cellseg_core.label_image import read_labels
 from cellseg_io.ome_zarr.label_pyramid import write_label_pyramid
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
     from cellseg_core.protocols import Labels
+    from cellseg_core.result import Result
 
 __all__ = ["LabelsWriter"]
 

@@ -13,7 +13,7 @@ from cellseg_core.errors import OutputError
 from cellseg_core.label_image import bands_of, read_labels
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["MasksWriter"]
 

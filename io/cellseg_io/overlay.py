@@ -15,8 +15,8 @@ from cellseg_core.painting import CELL, GAMMA, NUCLEUS, Colour, Tone, overlaid
 
 if TYPE_CHECKING:
     from cellseg_core.label_image import LazyLabels
-    from cellseg_core.pipeline import Result
     from cellseg_core.protocols import Labels
+    from cellseg_core.result import Result
 
 __all__ = ["OverlayWriter", "at_least"]
 

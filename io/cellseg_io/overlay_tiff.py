@@ -22,8 +22,8 @@ from cellseg_io.overlay import at_least
 
 if TYPE_CHECKING:
     from cellseg_core.label_image import LazyLabels
-    from cellseg_core.pipeline import Result
     from cellseg_core.protocols import Labels
+    from cellseg_core.result import Result
 
 __all__ = ["OverlayTiffWriter"]
 

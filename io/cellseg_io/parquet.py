@@ -16,7 +16,7 @@ from cellseg_io.files import damaged
 
 if TYPE_CHECKING:
     from cellseg_core.finished_run import FinishedRun
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["ParquetWriter"]
 

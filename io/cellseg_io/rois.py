@@ -14,7 +14,7 @@ from cellseg_core.errors import ConfigurationError
 from cellseg_io.cell_outlines import grown, outlines_of_cells
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["RoisWriter"]
 

@@ -18,7 +18,7 @@ from cellseg_core.polygons import Polygons, find_polygons
 from cellseg_io.h5ad import of_cells, units_of
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
     from cellseg_core.table import CellTable
 
 __all__ = ["SpatialDataWriter"]

@@ -73,3 +73,19 @@ def write_image(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def files() -> Callable[[Path], dict[str, bytes]]:
+    """Return a function that returns every result file but run.json and its report, with times."""
+
+    def read(out: Path) -> dict[str, bytes]:
+        return {
+            path.relative_to(out).as_posix(): path.read_bytes()
+            for path in out.rglob("*")
+            if path.is_file()
+            and path.relative_to(out).as_posix() not in ("run.json", "report.html")
+            and ".cellseg" not in path.parts
+        }
+
+    return read

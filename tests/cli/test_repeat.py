@@ -15,7 +15,7 @@ import tifffile
 
 import cellseg_core
 from cellseg_core import batch, provenance, recorded_run
-from cellseg_core.config import SCHEMA
+from cellseg_core.config_files import SCHEMA
 
 D = ("--nuclear", "DAPI", "--nuclear-diameter", 10, "--segmenter", "watershed")
 FULL = (

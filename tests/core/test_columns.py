@@ -17,7 +17,7 @@ from cellseg_core import Image
 from cellseg_core.columns import NO_UNIT, UNITS, describe
 from cellseg_core.features import MORPHOLOGY
 from cellseg_core.measure import measure
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.table import CellTable
 from cellseg_core.testing import WriterTests
 from cellseg_io.csv_table import CsvWriter

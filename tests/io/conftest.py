@@ -10,7 +10,7 @@ import pytest
 
 from cellseg_core.image import Image
 from cellseg_core.measure import measure
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.testing import WriterTests
 from cellseg_core.testing.samples import sample_labels
 

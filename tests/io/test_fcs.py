@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cellseg_core.errors import OutputError
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.testing import WriterTests
 from cellseg_io import fcs_file
 from cellseg_io.fcs import FcsWriter

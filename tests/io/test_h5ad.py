@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.testing import WriterTests
 from cellseg_io import h5ad_concatenation
 from cellseg_io.h5ad import H5adWriter

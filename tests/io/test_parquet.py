@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.testing import WriterTests
 from cellseg_io import parquet
 from cellseg_io.parquet import ParquetWriter

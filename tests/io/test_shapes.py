@@ -24,7 +24,7 @@ from cellseg_core import Image
 from cellseg_core.errors import ConfigurationError, OutputError
 from cellseg_core.measure import measure
 from cellseg_core.normalize import Brightness
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.scaled import ScaledImage
 from cellseg_core.testing import WriterTests
 from cellseg_io.geojson import GeoJsonWriter

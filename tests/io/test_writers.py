@@ -14,7 +14,7 @@ import zarr
 from PIL import Image as Picture
 
 from cellseg_core.errors import ConfigurationError
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.testing import WriterTests
 from cellseg_io.csv_table import CsvWriter
 from cellseg_io.fcs import FcsWriter

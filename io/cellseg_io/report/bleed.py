@@ -13,7 +13,7 @@ from cellseg_core.pages.tables import share
 from cellseg_io.report.plots import Axis, density_plot
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
     from cellseg_core.table import CellTable
 
 __all__ = ["Pair", "choose_pairs", "shown_pairs", "threshold"]

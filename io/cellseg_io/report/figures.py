@@ -12,7 +12,7 @@ from cellseg_io.report.plots import short
 from cellseg_io.report.units import unit_name, unit_of
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["decided", "figures", "seams", "seams_said"]
 

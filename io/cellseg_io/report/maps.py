@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cellseg_io.report.plots import Axis, Heatmap, heatmap, histogram, short
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["Bins", "Marker", "bins_of", "density", "markers"]
 

@@ -12,7 +12,7 @@ from cellseg_core.regions import find_regions, plan, read_window, runs_in
 from cellseg_core.shape import shapes
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["Nuclei", "measure_nuclei"]
 

@@ -17,8 +17,8 @@ from cellseg_io.report.pictures import jpeg, line_png
 
 if TYPE_CHECKING:
     from cellseg_core.label_image import LazyLabels
-    from cellseg_core.pipeline import Result
     from cellseg_core.protocols import Labels
+    from cellseg_core.result import Result
 
 __all__ = ["TILE", "Pyramid", "build_pyramid"]
 

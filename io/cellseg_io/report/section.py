@@ -30,7 +30,7 @@ from cellseg_io.report.spots import CloseUp, choose_spots, draw_spot
 from cellseg_io.report.units import unit_name, unit_of
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["Marker", "Section", "make_section", "safe_json"]
 

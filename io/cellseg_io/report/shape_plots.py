@@ -15,7 +15,7 @@ from cellseg_io.report.plots import Axis, histogram
 from cellseg_io.report.units import unit_name, unit_of
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["Shape", "shapes"]
 

@@ -15,7 +15,7 @@ from cellseg_core.tiling import Box
 from cellseg_io.report.pictures import palette_png
 
 if TYPE_CHECKING:
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["CloseUp", "Spot", "choose_spots", "draw_spot"]
 

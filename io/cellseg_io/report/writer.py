@@ -19,7 +19,7 @@ from cellseg_io.report.section import make_section, safe_json
 
 if TYPE_CHECKING:
     from cellseg_core.finished_run import FinishedRun
-    from cellseg_core.pipeline import Result
+    from cellseg_core.result import Result
 
 __all__ = ["ReportWriter"]
 

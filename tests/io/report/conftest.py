@@ -12,7 +12,7 @@ import pytest
 
 from cellseg_core.measure import measure
 from cellseg_core.normalize import Brightness
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.scaled import ScaledImage
 from cellseg_core.synthetic import simulate_tissue
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_io.report import ReportWriter
 
 Make = Callable[..., Result]

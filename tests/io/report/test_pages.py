@@ -15,7 +15,7 @@ import pytest
 
 from cellseg_core.errors import ChannelError, ConfigurationError, OutputError
 from cellseg_core.finished_run import FinishedRun
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.testing import WriterTests
 from cellseg_io.report import ReportWriter
 

@@ -11,7 +11,7 @@ import pytest
 from skimage.measure import regionprops
 
 from cellseg_core.measure import measure
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_io.report.bleed import choose_pairs, threshold
 from cellseg_io.report.nuclei import measure_nuclei
 from cellseg_io.report.plots import Axis, density_plot, heatmap, histogram

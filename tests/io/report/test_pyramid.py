@@ -15,7 +15,7 @@ from cellseg_core.image import Image
 from cellseg_core.normalize import Brightness
 from cellseg_core.outlines import inner_outlines
 from cellseg_core.painting import Tone, magnified
-from cellseg_core.pipeline import Result
+from cellseg_core.result import Result
 from cellseg_core.scaled import ScaledImage
 from cellseg_core.tiling import Box
 from cellseg_io.report import pyramid

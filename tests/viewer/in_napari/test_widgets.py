@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cellseg_core.config import RunConfig, load_config
+from cellseg_core.config import RunConfig
+from cellseg_core.config_files import load_config
 from cellseg_core.finished_run import FinishedRun
 
 # napari, and what it is made of, use what is deprecated elsewhere.
