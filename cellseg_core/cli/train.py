@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ from typing import Any
 import click
 
 from cellseg_core.cli.echo import echo
-from cellseg_core.cli.progress import Console
+from cellseg_core.cli.progress import Bars
 
 __all__ = ["command"]
-
-_EVERY = 30.0  # seconds between lines where there is no terminal
 
 
 @click.command("train", short_help="Train a segmenter on your own images and masks.")
@@ -150,35 +147,27 @@ def _summarise(accuracy: Mapping[str, Mapping[str, Any]]) -> None:
         )
 
 
-class _TrainingConsole(Console):
+class _TrainingConsole(Bars):
     """A :class:`~cellseg_core.protocols.TrainingReporter` on stderr."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        super().__init__(quiet=quiet)
-        self._told = time.monotonic()
-
     def progress(self, doing: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        """Move the bar of one part of the work; without a terminal, print a line now and then."""
+        """Move the bar of one part of the work."""
         shown = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
         if self._bars is None:
-            if not self._quiet and time.monotonic() - self._told > _EVERY:
-                self._told = time.monotonic()
-                self._print(f"{doing}: {done:,} of {total:,}" + (f", {shown}" if shown else ""))
+            self._say_now_and_then(
+                f"{doing}: {done:,} of {total:,}" + (f", {shown}" if shown else "")
+            )
             return
         task = self._tasks.get(doing)
         if task is None:
-            task = self._tasks[doing] = self._bars.add_task(
-                doing, total=total, completed=done, rate=""
-            )
+            task = self._bars.add_task(doing, total=total, completed=done, rate="")
+            self._tasks[doing] = task
         elif not done:
             self._bars.reset(task, total=total, rate="")
-        speed = self._bars.tasks[task].speed
-        rate = "" if not speed else f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min"
-        self._bars.update(
+        self._move(
             task,
             description=f"{doing}: {shown}" if shown else doing,
             completed=done,
             total=total,
-            rate=rate,
             visible=done < total,
         )

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cellseg_core.cli.progress import Bars
+
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import ProgressColumn
 
     from cellseg_core.weights import PublishedWeights
 
 __all__ = ["command"]
-
-_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
 @click.group("weights", short_help="List, fetch and find published weights.")
@@ -243,65 +241,27 @@ def _show_places(rows: list[tuple[str, PublishedWeights]]) -> None:
     click.echo("     CELLSEG_OFFLINE forbids it" if offline() else "     downloads are allowed")
 
 
-class _Downloads:
-    """A :class:`~cellseg_core.weights.DownloadReporter` on stderr; a context manager."""
+class _Downloads(Bars):
+    """A :class:`~cellseg_core.weights.DownloadReporter` on stderr."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bars: Progress | None = None
-        self._tasks: dict[str, Any] = {}
-        self._told = time.monotonic()
+    def _columns(self) -> tuple[ProgressColumn, ...]:
+        from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    def __enter__(self) -> Self:
-        import sys
-
-        if not self._quiet and sys.stderr.isatty():
-            from rich import progress
-            from rich.console import Console
-
-            self._bars = progress.Progress(
-                progress.TextColumn("{task.description}", markup=False),
-                progress.BarColumn(bar_width=28),
-                progress.DownloadColumn(),
-                progress.TransferSpeedColumn(),
-                progress.TimeRemainingColumn(),
-                progress.TextColumn("left"),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
-
-    def say(self, text: str) -> None:
-        """Show one line, unless quiet."""
-        if not self._quiet:
-            self.fail(text)
+        return DownloadColumn(), TransferSpeedColumn()
 
     def fail(self, text: str) -> None:
         """Show a failure."""
-        if self._bars is not None:
-            self._bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            click.echo(text, err=True)
+        self._print(text)
 
     def received(self, name: str, done: int, total: int | None) -> None:
-        """Move the bar of a download; without a terminal, print a line now and then."""
-        if self._bars is not None:
-            if name not in self._tasks:
-                self._tasks[name] = self._bars.add_task(name, total=total)
-            self._bars.update(self._tasks[name], completed=done, total=total, visible=done != total)
-        elif time.monotonic() - self._told > _EVERY:
+        """Move the bar of a download."""
+        if self._bars is None:
             from cellseg_core.weights_places import size_text
 
-            self._told = time.monotonic()
-            self.say(f"{name}: {size_text(done)}" + (f" of {size_text(total)}" if total else ""))
+            self._say_now_and_then(
+                f"{name}: {size_text(done)}" + (f" of {size_text(total)}" if total else "")
+            )
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total)
+        self._bars.update(self._tasks[name], completed=done, total=total, visible=done != total)

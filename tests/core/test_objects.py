@@ -61,3 +61,12 @@ def test_the_only_gap_of_an_array_is_filled() -> None:
     labels = np.full((3, 4), 4)
     labels[1, 2] = 0
     assert (tidy(labels) == 4).all()
+
+
+def test_a_hole_that_meets_the_outside_at_a_corner_is_filled() -> None:
+    labels = np.zeros((6, 6), int)
+    labels[1:5, 1:5] = 4
+    labels[1, 1] = labels[2, 2] = 0
+    found = tidy(labels)
+    assert found[2, 2] == 4
+    assert found[1, 1] == 0
