@@ -313,6 +313,13 @@ def test_a_tile_without_objects_is_the_same_whether_it_was_segmented_or_not() ->
             assert one == other == tile
 
 
+def test_an_image_without_objects_has_an_empty_reading_order() -> None:
+    order = reading_order(find_regions(blank()))
+    assert order.former.size == 0
+    assert order.new.tolist() == [0]
+    assert np.array_equal(order.apply(blank()), blank())
+
+
 def test_what_holds_arrays_is_equal_to_itself_only() -> None:
     def made() -> tuple[object, ...]:
         objects = nothing_in(two_tiles()[0])
