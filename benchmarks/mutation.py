@@ -108,7 +108,7 @@ AREAS = {
     "measurement": _area(
         "cellseg_core/measure cellseg_core/features cellseg_core/intensity* cellseg_core/shape* "
         "cellseg_core/percentile_kernels cellseg_core/regions*",
-        "core/test_features.py core/test_shape.py core/test_measure.py",
+        "core/test_features.py core/test_shape.py core/test_regions.py core/test_measure.py",
     ),
     "metrics": _area("cellseg_core/metrics/[!_]*", "core/metrics"),
 }

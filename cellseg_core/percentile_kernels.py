@@ -132,14 +132,12 @@ def percentiles(
                 below = np.float64(values[rank])
                 above = np.float64(values[after])
             else:
-                while begin[b] > rank:
-                    b -= 1
                 while begin[b + 1] <= rank:
                     b += 1
-                below = np.float64(chosen[chosen_begin[b] + rank - begin[b]])
-                while begin[b + 1] <= after:
-                    b += 1
-                above = np.float64(chosen[chosen_begin[b] + after - begin[b]])
+                # The next bucket with values was chosen too, and lies right behind this one.
+                at = chosen_begin[b] + rank - begin[b]
+                below = np.float64(chosen[at])
+                above = np.float64(chosen[at + after - rank])
             # As numpy does it: exact at both ends.
             if part < 0.5:
                 out[number, cell] = below + (above - below) * part

@@ -202,5 +202,6 @@ def count_hulls(
             from_right = -(
                 -(right[a] * span + (right[right_at[j + 1]] - right[a]) * (t - a)) // (2 * span)
             )
-            inside += max(0, -from_right - from_left + 1)
+            # At least 1: between its first and its last row a hull is nowhere narrower than 1 px.
+            inside += 1 - from_right - from_left
         counts[c] = inside

@@ -12,9 +12,12 @@ from cellseg_core.errors import ConfigurationError
 __all__ = ["Box", "Tile", "tile_image"]
 
 
-@attrs.frozen
+@attrs.frozen(order=True)
 class Box:
-    """A window of an image in px: rows ``y0`` to ``y1`` (exclusive), columns ``x0`` to ``x1``."""
+    """A window of an image in px: rows ``y0`` to ``y1`` (exclusive), columns ``x0`` to ``x1``.
+
+    Boxes sort by their four numbers in this order, which breaks ties between windows alike.
+    """
 
     y0: int
     y1: int

@@ -52,7 +52,7 @@ def find_rims(
             cell = labels[y, x]
             if cell == 0:
                 continue
-            nearest = width + 1
+            nearest = width
             for way in range(4):
                 down = (way == 0) - (way == 1)
                 right = (way == 2) - (way == 3)
@@ -60,15 +60,13 @@ def find_rims(
                 # Further away than what another way has met is of no interest.
                 for step in range(1, nearest + 1):
                     v, u = y + down * step, x + right * step
-                    if step > width or v < 0 or v >= height or u < 0 or u >= columns:
+                    if v < 0 or v >= height or u < 0 or u >= columns:
                         break
                     if labels[v, u] != cell:
                         met[way] = labels[v, u]
                         away[way] = step
                         nearest = step
                         break
-            if nearest > width:
-                continue
             equal = 0
             for way in range(4):
                 equal += away[way] == nearest

@@ -69,8 +69,7 @@ def expand_sequential(labels: LazyLabels, distance: int = 1) -> Labels:
 
     steps = _whole(distance)
     grown = _copy(labels)
-    if steps > 0 and grown.size > 0:
-        grow_by_steps(grown, min(steps, sum(grown.shape)))
+    grow_by_steps(grown, min(steps, sum(grown.shape)))
     return grown
 
 

@@ -80,6 +80,9 @@ def test_moved_signal_is_told_for_each_channel() -> None:
     assert set(nothing.values()) == {0}
     assert conserved == {"removed": 0.25, "added": 0.25, "net": 0, "emptied": 0}
     assert moved(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0, int))[1]["net"] == 0
+    assert moved(np.array([[5.0]]), np.array([[0.0]]), np.array([2])) == [
+        {"removed": 1, "added": 0, "net": -1, "emptied": 1}
+    ]
 
 
 def test_signal_under_one_count_is_told_as_well() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
+import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -18,10 +20,10 @@ from hypothesis import strategies as st
 
 from cellseg_core import Image, read_image
 from cellseg_core import normalize as normalize_module
-from cellseg_core.errors import ConfigurationError, ImageError
+from cellseg_core.errors import ImageError
 from cellseg_core.image import Position
+from cellseg_core.intensity import as_kernel_pixels
 from cellseg_core.measure import measure
-from cellseg_core.regions import find_regions
 from cellseg_core.table import FIXED_COLUMNS
 
 EVERY_STATISTIC = ("count", "sum", "std", "min", "max", "median", "p0", "p5", "p90", "p99.9")
@@ -479,20 +481,6 @@ def test_labels_that_are_none_are_refused(labels, message) -> None:
         measure(np.zeros((1, 4, 4)), labels)
 
 
-def test_nuclei_must_fit_their_cells() -> None:
-    pixels, cells = np.zeros((1, 6, 6)), np.zeros((6, 6), int)
-    cells[1:3, 1:3] = 3
-    with pytest.raises(ConfigurationError, match=r"nucleus_mean cannot be measured .* nuclei="):
-        measure(pixels, cells, features="nucleus_mean")
-    with pytest.raises(ImageError, match="label image of the nuclei has the size"):
-        measure(pixels, cells, nuclei=cells[:5], features="nucleus_mean")
-    for wrong in (4, 3):
-        nuclei = cells.copy()
-        nuclei[(2, 2) if wrong == 4 else (5, 5)] = wrong
-        with pytest.raises(ImageError, match=rf"the nucleus has the id {wrong} and the cell"):
-            measure(pixels, cells, nuclei=nuclei, features="ring_area")
-
-
 def test_progress_counts_up_to_all() -> None:
     labels, _ = tissue((30, 40), 5)
     seen: list[tuple[int, int]] = []
@@ -515,13 +503,30 @@ def test_statistics_follow_the_channels_and_never_clash() -> None:
     ]  # fmt: skip
 
 
-def test_regions_of_another_label_image_are_refused() -> None:
-    nuclei = np.zeros((20, 20), np.int32)
-    nuclei[5:8, 5:8] = 1
-    cells = np.zeros((20, 20), np.int32)
-    cells[3:10, 3:10] = 1
-    image = Image(np.ones((1, 20, 20), np.uint8))
-    table = measure(image, cells, regions=find_regions(cells))
-    assert table.areas.tolist() == [49]
-    with pytest.raises(ImageError, match="regions are not those of this label image"):
-        measure(image, cells, regions=find_regions(nuclei))
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+def test_pixels_of_a_type_that_loops_are_made_for_are_not_copied(dtype: str) -> None:
+    window = np.ones((3, 4), dtype)
+    pixels = as_kernel_pixels(window)
+    assert pixels.dtype == dtype
+    assert np.shares_memory(pixels, window)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a mapped file cannot be cut")
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+def test_nothing_is_read_behind_the_last_pixel(tmp_path: Path, dtype: str) -> None:
+    with (tmp_path / "pixels").open("w+b") as file:
+        file.truncate(2 * mmap.PAGESIZE)
+        memory = mmap.mmap(file.fileno(), 2 * mmap.PAGESIZE)
+        # From now on the second page ends whoever reads it.
+        file.truncate(mmap.PAGESIZE)
+    size = mmap.PAGESIZE // np.dtype(dtype).itemsize
+    pixels = np.frombuffer(memory, dtype, size).reshape(1, 1, size)
+    pixels[...] = 3
+    labels = (np.arange(size) >= size - 5).astype(int)[None]
+    # Means alone are summed by another loop than with the spread.
+    for features in ("sum", "statistics"):
+        table = measure(pixels, labels, features=features)
+        assert table.intensities.tolist() == [[3]]
+        assert table.statistics["sum"].tolist() == [[15]]
+    for name in ("min", "max", "median", "p10", "p90"):
+        assert table.statistics[name].tolist() == [[3]]

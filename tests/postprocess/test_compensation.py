@@ -115,6 +115,13 @@ def test_renumbering_and_the_order_of_channels_make_no_difference(seed) -> None:
     assert np.allclose(other[order], compensate(labels, means)[:, channels], rtol=1e-9, atol=1e-9)
 
 
+def test_the_unit_of_brightness_costs_no_digits() -> None:
+    labels, means = blocks(4, 5), np.random.default_rng(0).gamma(2, 50, (20, 2))
+    result = compensate(labels, means)
+    for unit in (2.0**-40, 2.0**40):
+        assert np.array_equal(compensate(labels, unit * means), unit * result)
+
+
 def test_bleed_that_follows_the_model_is_taken_out_exactly() -> None:
     rng = np.random.default_rng(4)
     labels = blocks(10, 10)
@@ -172,6 +179,34 @@ def test_where_there_is_no_unique_solution_the_smallest_is_taken(spare) -> None:
         warnings.simplefilter("ignore")
         ours = compensate(labels, means)
     assert np.allclose(ours, solved_densely(labels, means), rtol=1e-5, atol=1e-5)
+
+
+def test_the_residual_is_what_no_solution_explains() -> None:
+    # Bleed turns (1, -1, -1, 1) into nothing: that part of the means, 1 of 4, stays unexplained.
+    labels, means = np.array([[1, 2], [3, 4]]), np.array([[4.0, 0], [0, 0], [0, 0], [0, 0]])
+    with pytest.warns(UserWarning, match="no unique solution"):
+        done = ContactCompensator().compensate(labels, means)
+    assert done.facts["residual"] == pytest.approx(1 / 4)
+
+
+def test_a_hard_group_of_very_many_cells_is_solved() -> None:
+    # As a dense matrix it would take 4 GB.
+    labels = blocks(150, 150, 1)
+    truth = np.random.default_rng(0).gamma(2, 50, (150 * 150, 1))
+    with pytest.warns(UserWarning, match="the bleed between 22500 cells is badly conditioned"):
+        found = compensate(labels, contact_matrix(labels) @ truth)
+    assert np.allclose(found, truth, rtol=1e-6, atol=1e-6)
+
+
+def test_a_dark_channel_has_a_unique_solution_in_a_hard_group() -> None:
+    labels = blocks(21, 21, 1)
+    means = np.random.default_rng(0).gamma(2, 50, (441, 2))
+    means[:, 0] = 0
+    means[5, 0] = np.nan
+    with pytest.warns(UserWarning, match="the bleed between 441 cells is badly conditioned"):
+        done = ContactCompensator().compensate(labels, means)
+    assert np.array_equal(done.means[:, 0], means[:, 0], equal_nan=True)
+    assert done.facts["cells_without_unique_solution"] == 0
 
 
 def test_hard_and_easy_groups_do_not_disturb_each_other() -> None:

@@ -79,6 +79,30 @@ def test_the_total_of_the_cells_with_a_mean_is_conserved(method) -> None:
 
 
 @either
+def test_a_cell_without_a_mean_is_taken_for_background(method) -> None:
+    labels, image, means, _ = tissue(3, 4)
+    for cell in range(len(means) - 1):
+        missing = means.copy()
+        missing[cell, 1] = np.nan
+        result = method(image, labels, missing)[:, 1]
+        expected = method(image, np.where(labels == cell + 1, 0, labels), means)[:, 1]
+        expected[cell] = np.nan
+        assert np.allclose(result, expected, rtol=1e-9, equal_nan=True)
+
+
+@either
+@given(seed=st.integers(0, 9999))
+@settings(max_examples=30, deadline=None)
+def test_the_numbering_makes_no_difference(method, seed) -> None:
+    labels, image, means, _ = tissue(seed)
+    order = np.random.default_rng(seed).permutation(len(means))
+    shuffled = np.empty_like(means)
+    shuffled[order] = means
+    other = method(image, np.append(0, order + 1)[labels], shuffled)
+    assert np.allclose(other[order], method(image, labels, means), rtol=1e-9)
+
+
+@either
 def test_equal_means_stay_equal_in_an_even_image(method) -> None:
     labels = np.kron(np.arange(1, 31).reshape(5, 6), np.ones((6, 6), int))
     image = Image(np.full((1, *labels.shape), 7.0))
@@ -174,6 +198,25 @@ def test_the_weak_side_gives_back_the_difference_and_no_more_than_it_shows() -> 
         assert np.allclose(result.ravel(), expected)
 
 
+def test_three_px_beside_a_border_are_compared_unless_said_otherwise() -> None:
+    labels = np.array([[1, 1, 1, 1, 1, 2, 2, 2, 2, 2]])
+    image, means = Image(np.where(labels == 1, 9.0, 1.0)[np.newaxis]), np.array([[9.0], [1.0]])
+    # The weak side gives all that it shows there: 1 for each px.
+    expected = [[9 + 3 / 5], [1 - 3 / 5]]
+    assert np.allclose(compensate_boundary(image, labels, means), expected)
+    done = BoundaryCompensator().compensate_image(image, labels, means)
+    assert np.allclose(done.means, expected)
+    assert dict(done.facts) == {"width_px": 3}
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_pixels_below_zero_beside_a_border_move_nothing(flip) -> None:
+    labels, pixels = np.array([[1, 1, 1, 2, 2, 2]]), np.array([[30.0, -5, -5, 8, 8, 8]])
+    image = Image((pixels[:, ::-1] if flip else pixels)[np.newaxis])
+    means = measure(image, labels).intensities
+    assert np.array_equal(compensate_boundary(image, labels, means, width=2), means)
+
+
 def test_light_beside_background_is_not_moved() -> None:
     labels = np.array([[0, 0, 0, 0], [1, 1, 2, 2], [1, 1, 2, 2], [0, 0, 0, 0]])
     image = Image(np.where(labels == 1, 10.0, 2.0)[np.newaxis])
@@ -228,6 +271,32 @@ def test_an_image_of_another_size_is_refused() -> None:
 def test_options_out_of_range_are_refused(make, message) -> None:
     with pytest.raises(ConfigurationError, match=message):
         make()
+
+
+def test_a_conserving_component_does_what_the_function_does() -> None:
+    labels, _, means, _ = tissue(5)
+    done = ConservingCompensator().compensate(labels, means)
+    assert np.array_equal(done.means, compensate_conserving(labels, means))
+    stated = compensate_conserving(labels, means, spread=1.5, iterations=10)
+    assert np.array_equal(done.means, stated)
+    assert dict(done.facts) == {"spread_px": 1.5, "iterations": 10}
+
+
+def test_options_at_the_ends_of_their_ranges_are_taken() -> None:
+    labels, image, means, areas = tissue(5)
+    for spread, iterations in ((0, 10_000), (100, 0)):
+        found = compensate_conserving(labels, means, spread=spread, iterations=iterations)
+        assert np.allclose(found, means, rtol=1e-9)
+    for width in (1, 100):
+        found = compensate_boundary(image, labels, means, width=width)
+        assert np.allclose(areas @ found, areas @ means, rtol=1e-9)
+    for beyond in (
+        lambda: BoundaryCompensator(width=101),
+        lambda: ConservingCompensator(spread=100.5),
+        lambda: ConservingCompensator(iterations=10_001),
+    ):
+        with pytest.raises(ConfigurationError):
+            beyond()
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, "a", None, -1])

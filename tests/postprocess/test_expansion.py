@@ -166,6 +166,26 @@ def test_standard_growth_is_its_rule_over_many_blocks(distance) -> None:
     assert np.array_equal(expand_standard(labels, distance), nearest_centre(labels, distance))
 
 
+def test_a_nucleus_that_fills_a_block_of_the_search_grows_on_all_sides() -> None:
+    labels = np.zeros((384, 384), np.int64)
+    labels[128:256, 128:256] = 1
+    assert np.array_equal(expand_standard(labels, 1), nearest_centre(labels, 1))
+
+
+@pytest.mark.parametrize(
+    ("labels", "winner"),
+    [
+        ([[0, 0, 0], [2, 0, 1], [0, 0, 0]], 2),
+        ([[0, 2, 0], [0, 0, 0], [0, 1, 0]], 2),
+        ([[0, 0, 2], [0, 0, 0], [1, 0, 0]], 2),
+    ],
+)
+def test_between_equally_near_centres_the_nucleus_that_begins_first_wins(labels, winner) -> None:
+    for down, right in ((0, 0), (9, 0), (0, 9)):
+        moved = np.pad(labels, ((down, 0), (right, 0)))
+        assert expand_standard(moved, 2)[down + 1, right + 1] == winner
+
+
 DISTANCES = st.one_of(
     st.sampled_from([math.sqrt(n) for n in (1, 2, 5, 8, 10, 13, 17, 18, 25, 26, 29)]),
     st.floats(0, 12),
@@ -383,6 +403,11 @@ def test_something_else_than_a_label_image_is_refused(grow, labels, message) -> 
     for distance in (0, 1):
         with pytest.raises(ImageError, match=message):
             grow(labels, distance)
+
+
+@pytest.mark.parametrize("rule", [SequentialExpander, StandardExpander, VoronoiExpander])
+def test_an_expander_grows_by_1_px_unless_told_otherwise(rule) -> None:
+    assert rule().expand(np.array([[0, 0, 7, 0, 0]], np.int32)).tolist() == [[0, 7, 7, 7, 0]]
 
 
 @every_rule
