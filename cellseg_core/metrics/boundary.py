@@ -83,8 +83,8 @@ def compare_boundaries(
     for rows in row_bands((height, width)) if width else ():
         # With the rows that outlines of this band are compared with, and one more to see by.
         begin, end = max(rows.start - reach, 0), min(rows.stop + reach, height)
-        above, below = min(begin, 1), min(height - end, 1)
-        seen = slice(begin - above, end + below)
+        seen = slice(max(begin - 1, 0), min(end + 1, height))
+        above = begin - seen.start
         true_lines, pred_lines = (
             np.ascontiguousarray(
                 outlines(np.require(read_labels(labels, seen, name=name), requirements=["C", "W"]))[

@@ -54,5 +54,6 @@ def test_wrong_input_is_refused() -> None:
         average_precision(bars(1), bars(1, 1))
     with pytest.raises(ImageError, match=r"prediction: .* holds float64.*astype\('int32'\)"):
         average_precision(bars(1), bars(1) * 1.0)
-    with pytest.raises(ConfigurationError, match=r"from 0\.5 to under 1"):
-        average_precision(bars(1), bars(1), [0.3])
+    for threshold in (0.3, 1):
+        with pytest.raises(ConfigurationError, match=r"from 0\.5 to under 1"):
+            average_precision(bars(1), bars(1), [threshold])

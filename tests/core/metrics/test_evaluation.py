@@ -176,15 +176,32 @@ def test_boundaries_equal_distances_between_all_pixels(
     assert found.pred_right == near.any(axis=0).sum()
 
 
-def test_boundaries_are_the_same_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("tolerance", [0, 1, 3])
+@pytest.mark.parametrize("size", [1, 3])
+def test_boundaries_are_the_same_in_bands(
+    monkeypatch: pytest.MonkeyPatch, tolerance: int, size: int
+) -> None:
     from cellseg_core.metrics import boundary
 
     rng = np.random.default_rng(0)
-    truth, pred = (np.kron(rng.integers(0, 9, (20, 10)), np.ones((3, 3), int)) for _ in range(2))
-    whole = compare_boundaries(truth, pred, 3)
+    # Among few objects, only one is near at most.
+    truth, pred = (
+        np.kron(ids * (rng.random(ids.shape) < 0.1), np.ones((size, size), int))
+        for ids in rng.integers(1, 9, (2, 60 // size, 30))
+    )
+    whole = compare_boundaries(truth, pred, tolerance)
     rows = [slice(start, start + 2) for start in range(0, 60, 2)]
     monkeypatch.setattr(boundary, "row_bands", lambda _: rows)
-    assert compare_boundaries(truth, pred, 3) == whole
+    assert compare_boundaries(truth, pred, tolerance) == whole
+
+
+def test_outlines_are_compared_within_2_px_unless_said_otherwise() -> None:
+    truth = np.pad(np.ones((1, 1), int), ((0, 0), (0, 5)))
+    right = [
+        Evaluation.of(truth, np.roll(truth, shift)).figures()["boundary_f1"] for shift in range(5)
+    ]
+    assert right == [1, 1, 1, 0, 0]
+    assert Evaluation.of(truth, truth).tolerance == 2
 
 
 def test_a_tolerance_that_makes_no_sense_is_refused() -> None:

@@ -38,6 +38,15 @@ def test_a_split_has_its_parts_and_its_place_and_is_not_missed() -> None:
     ]  # fmt: skip
 
 
+def test_a_row_has_places_to_a_hundredth_of_a_px_and_iou_to_four_digits() -> None:
+    truth, pred = np.zeros((2, 9, 9), int)
+    truth[2, 2:4] = truth[3, 2] = 1
+    pred[2, 2] = pred[5:, 8] = 6
+    missed, invented = find_mistakes(Overlap.of(truth, pred)).rows()
+    assert (missed["y"], missed["x"], missed["best_iou"]) == (2.33, 2.33, 0.1429)
+    assert (invented["y"], invented["x"], invented["best_iou"]) == (5.6, 6.8, 0.1429)
+
+
 def test_a_merge_is_a_split_with_the_roles_changed() -> None:
     truth, pred = row((1, 10), (2, 10), (0, 5)), row((7, 20), (0, 5))
     mistakes = found(truth, pred)

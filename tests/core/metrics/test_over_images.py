@@ -9,6 +9,7 @@ import pytest
 
 from cellseg_core.errors import ConfigurationError, ImageError
 from cellseg_core.metrics import Evaluation, draws, mean_average_precision, summary
+from cellseg_core.metrics.bootstrap import resampled_figures
 
 
 def image(found: int, missed: int, width: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -75,6 +76,25 @@ def test_draws_do_not_depend_on_their_batches(monkeypatch: pytest.MonkeyPatch) -
     assert np.array_equal(np.concatenate(list(draws(7, 100))), whole)
     assert whole.shape == (100, 7)
     assert (whole.sum(axis=1) == 7).all()
+
+
+def test_draws_of_very_many_images_come_one_by_one_and_are_always_the_same() -> None:
+    assert [len(counts) for counts in draws(2_000_001, resamples=2)] == [1, 1]
+    (first,) = draws(4, resamples=3)
+    assert first.tolist() == [[1, 0, 0, 3], [0, 2, 2, 0], [1, 1, 1, 1]]
+    assert np.array_equal(next(draws(4, resamples=3, seed=0)), first)
+
+
+def test_a_draw_leaves_images_out_that_have_no_figure() -> None:
+    nothing, some = np.zeros((5, 7), int), Evaluation.of(*image(3, 1))
+    sums = {
+        name: np.array([value, Evaluation.of(nothing, nothing).sums()[name]])
+        for name, value in some.sums().items()
+    }
+    drawn = resampled_figures(sums, resamples=50)[0]["recall_50"]
+    (counts,) = draws(2, resamples=50)
+    assert np.array_equal(drawn, np.where(counts[:, 0] > 0, 0.75, np.nan), equal_nan=True)
+    assert {0, 1, 2} == set(counts[:, 0].tolist())
 
 
 def test_an_interval_covers_the_true_mean_in_about_95_of_100_cases() -> None:

@@ -105,6 +105,23 @@ def test_many_objects_in_a_row_fit_the_table() -> None:
     assert Overlap.of(tall, tall[::-1]).pred_index.tolist() == list(range(29_999, -1, -1))
 
 
+def test_pairs_come_again_after_the_table_has_grown() -> None:
+    # 15,000 objects, 3,000 in a row; each has a row above and a row below, with background between.
+    rows = np.arange(1, 15_001).reshape(5, -1)
+    truth = np.concatenate([rows, 0 * rows, rows])
+    overlap = Overlap.of(truth, 7 * truth)
+    assert overlap.pred_ids.tolist() == [7 * one for one in range(1, 15_001)]
+    assert overlap.true_areas.tolist() == overlap.common.tolist() == [2] * 15_000
+
+
+def test_objects_over_background_are_told_apart() -> None:
+    truth = np.arange(1, 3_001).reshape(60, -1)
+    for one in (Overlap.of(truth, 0 * truth), Overlap.of(0 * truth, truth)):
+        assert one.iou.size == 0
+        assert [*one.true_areas, *one.pred_areas] == [1] * 3_000
+        assert [*one.true_ids, *one.pred_ids] == list(range(1, 3_001))
+
+
 @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0), (3, 4)])
 def test_images_without_pixels_or_objects_have_no_pair(shape: tuple[int, int]) -> None:
     overlap = Overlap.of(np.zeros(shape, int), np.zeros(shape, np.uint8))
@@ -148,9 +165,14 @@ def test_bands_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
         (np.ones((3, 4), bool), "True and False"),
         (np.ones((1, 3, 4), int), "axes"),
         (-np.ones((3, 4), int), r"negative values \(down to -1\)"),
-        (np.ones((4, 3), int), r"one size.*got \(3, 4\) and \(4, 3\)"),
+        (np.ones((4, 3), int), r"^a and the label image 'b' must have one size.*got \(3, 4\) and \(4, 3\)"),
     ],
 )
 def test_what_is_no_label_image_is_refused(wrong: np.ndarray, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         Overlap.of(np.ones((3, 4), int), wrong, names=("a", "the label image 'b'"))
+
+
+def test_the_wrong_image_of_two_is_named() -> None:
+    with pytest.raises(ImageError, match="^a: a label image holds integers"):
+        Overlap.of(np.ones((3, 4)), np.ones((3, 4), int), names=("a", "b"))
