@@ -70,3 +70,12 @@ def test_a_hole_that_meets_the_outside_at_a_corner_is_filled() -> None:
     found = tidy(labels)
     assert found[2, 2] == 4
     assert found[1, 1] == 0
+
+
+def test_of_each_object_in_pieces_the_largest_stays() -> None:
+    labels = np.array([[1, 0, 1, 1, 0, 2, 0, 2, 2], [0] * 9, [3, 3, 0, 3, 0, 4, 0, 0, 0]])
+    assert tidy(labels).tolist() == [
+        [0, 0, 1, 1, 0, 0, 0, 2, 2],
+        [0] * 9,
+        [3, 3, 0, 0, 0, 4, 0, 0, 0],
+    ]
